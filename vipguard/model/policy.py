@@ -1,0 +1,169 @@
+"""What did the operator decide? The configuration as frozen values, checked and complete.
+
+`config.py` is the only place that makes a `Policy` from a file; tests make one directly. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Literal
+
+MARIADB = "mariadb"
+MYSQL = "mysql"
+Flavor = Literal["mariadb", "mysql"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """The writer's address. `address` is in CIDR form; `router_id` is VRRP's virtual_router_id."""
+
+    address: IPv4Interface | IPv6Interface
+    interface: str
+    router_id: int
+    advert_s: float = 0.1
+
+    @property
+    def ip(self) -> str:
+        return str(self.address.ip)
+
+    @property
+    def version(self) -> int:
+        return self.address.version
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server of the cluster; `priority` is VRRP's, at most 200."""
+
+    name: str
+    address: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mysql:
+    """How the database is reached; `password` was read from `password_file`. `tls` concerns peers only."""
+
+    socket: str = "/run/mysqld/mysqld.sock"
+    port: int = 3306
+    user: str = "vipguard"
+    password_file: str = ""
+    password: str = ""
+    tls: Literal["preferred", "required", "verify"] = "preferred"
+    tls_ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """The replication account: for set-up, fresh copies and re-pointing."""
+
+    user: str = "vipguard_repl"
+    password_file: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds, all in seconds. `probe_s` is how often; `deadline_s` is one probe's total."""
+
+    lag_s_max: float = 10.0
+    probe_s: float = 0.1
+    deadline_s: float = 0.5
+    hang_s: float = 3.0
+    lease_s: float = 0.5
+    close_s: float = 0.2
+    drain_s_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """When the data directory's file system counts as full."""
+
+    free_mb_min: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """May a hung server be killed when a peer could take over?"""
+
+    kill_hung: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Vrrp:
+    """keepalived's own settings that vipguard renders: unicast instead of multicast, seconds to wait at its start."""
+
+    unicast: bool = False
+    startup_delay_s: float = 5.0
+    pid_file: str = "/run/keepalived.pid"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where the agent's run-time files and its memory live."""
+
+    run: str = "/run/vipguard"
+    state: str = "/var/lib/vipguard"
+
+    @property
+    def fifo(self) -> str:
+        return f"{self.run}/vrrp.fifo"
+
+    @property
+    def track_file(self) -> str:
+        return f"{self.run}/eligible"
+
+    @property
+    def agent_socket(self) -> str:
+        return f"{self.run}/agent.sock"
+
+    @property
+    def agent_lock(self) -> str:
+        return f"{self.run}/agent.lock"
+
+    @property
+    def state_file(self) -> str:
+        return f"{self.state}/state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The whole configuration, from this node's point of view. `nodes` is sorted by name and holds this node too."""
+
+    cluster: str
+    node: str
+    vip: Vip
+    nodes: tuple[Node, ...]
+    file: str = ""
+    silent_peer: Literal["open", "wait"] = "open"
+    durability: Literal["async", "lossless"] = "async"
+    mysql: Mysql = Mysql()
+    replication: Replication | None = None
+    limits: Limits = Limits()
+    witnesses: tuple[str, ...] = ()
+    paths: Paths = Paths()
+    disk: Disk = Disk()
+    fence: Fence = Fence()
+    vrrp: Vrrp = Vrrp()
+
+    @property
+    def me(self) -> Node:
+        return next(node for node in self.nodes if node.name == self.node)
+
+    @property
+    def peers(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.name != self.node)
+
+    @property
+    def instance(self) -> str:
+        """The name of the VRRP instance in keepalived's configuration and in its FIFO lines."""
+        return "writer"
+
+    @property
+    def claim_lock(self) -> str:
+        return f"vipguard.claim.{self.cluster}"
+
+    @property
+    def open_lock(self) -> str:
+        return f"vipguard.open.{self.cluster}"
