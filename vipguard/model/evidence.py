@@ -1,0 +1,145 @@
+"""What was observed? Evidence as frozen values; `None` always means "not observed", never zero and never "fine".
+
+Times are seconds of CLOCK_BOOTTIME. Nothing here decides; `checks/` and `notify/` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from .gtid import GtidSet
+from .policy import Flavor
+
+
+class Answer(StrEnum):
+    """How a server reacted to being asked."""
+
+    ANSWERED = "answered"
+    ABSENT = "absent"  # refused the connection, or has no socket: not running; its host may live
+    SILENT = "silent"  # took the connection, or the packets, and said nothing before the deadline
+    BLIND = "blind"  # we could not look: wrong password, missing grant or table, no descriptor, too many connections
+
+
+IoState = Literal["running", "connecting", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One replication connection, as the replica tells it.
+
+    `lag_s` is Seconds_Behind and None whenever the server says NULL, or says a number while the IO thread isn't
+    running (a thread that just started says 0 before it has spoken to its source). `applied` is True when all that
+    was received has been applied (GTID sets compared), None when it can't be told.
+    """
+
+    name: str
+    source_host: str
+    source_port: int
+    io: IoState
+    sql_running: bool
+    lag_s: float | None
+    received: GtidSet | None
+    applied: bool | None
+    io_errno: int = 0
+    io_error: str = ""
+    sql_errno: int = 0
+    sql_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """The replicated row that the first transaction after an opening writes."""
+
+    epoch: int
+    node: str
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process that can't be confused with a later one of the same number. `start_ticks`: /proc/PID/stat, field 22."""
+
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server that answered said of itself, in one round.
+
+    `closed` is super_read_only (MySQL) or read_only (MariaDB). `gtid` is everything it has, applied or written
+    here. `open_lock` and `claim_lock` are the connection ids that hold the two named locks. `sessions` are the
+    connection ids of the sessions the prober itself knows to be its own. `channels` is None where this round did
+    not ask. `other_cluster` names a foreign cluster whose epoch row stands where ours should.
+    `process` is known of a local server only.
+    """
+
+    flavor: Flavor
+    version: str
+    server_id: int
+    closed: bool
+    gtid: GtidSet
+    open_lock: int | None
+    claim_lock: int | None
+    connection_id: int
+    epoch: EpochRow | None
+    channels: tuple[Channel, ...] | None
+    datadir: str = ""
+    other_cluster: str | None = None
+    process: ProcessId | None = None
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvidence:
+    """One round of asking a server. `asked_at_s` is when the round began: what it saw is at least that new."""
+
+    answer: Answer
+    asked_at_s: float
+    seen_at_s: float
+    facts: ServerFacts | None = None
+    reason: str = ""
+
+    @property
+    def answered(self) -> bool:
+        return self.answer is Answer.ANSWERED
+
+
+@dataclass(frozen=True, slots=True)
+class AddressEvidence:
+    """This host's network as netlink tells it. `link_up`: the VIP's interface has a carrier."""
+
+    seen_at_s: float
+    vip_present: bool
+    link_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiskEvidence:
+    """The file system of the data directory. None: statvfs failed or did not come back in time."""
+
+    seen_at_s: float
+    free_bytes: int | None
+    total_bytes: int | None
+    writable: bool | None
+
+
+VrrpState = Literal["INIT", "MASTER", "BACKUP", "FAULT", "STOP"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepalivedEvidence:
+    """keepalived on this host. `alive` by its pidfd; None: no pid file was readable yet.
+
+    `advert_left_s`: when its last advert for our router id left the interface, watched until `looked_at_s`.
+    `state`: of the newest notify line; None before the first.
+    """
+
+    alive: bool | None = None
+    hung_up: bool = False
+    state: VrrpState | None = None
+    state_at_s: float | None = None
+    advert_left_s: float | None = None
+    looked_at_s: float | None = None
