@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Mysql:
     port: int = 3306
     user: str = "vipguard"
     password_file: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)  # a logged policy must not tell it
     tls: Literal["preferred", "required", "verify"] = "preferred"
     tls_ca: str = ""
 
@@ -60,7 +60,7 @@ class Replication:
 
     user: str = "vipguard_repl"
     password_file: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)  # a logged policy must not tell it
 
 
 @dataclass(frozen=True, slots=True)

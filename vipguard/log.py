@@ -1,0 +1,122 @@
+"""How does vipguard say what happened? One line of key=value on stderr, which journald takes with its priority.
+
+structlog renders the lines; it is imported with the first line, because `vipguard check` usually says nothing and
+must start fast. A reader of stderr that has stopped reading must not stop the guard: a line that cannot be written
+at once is dropped, and the next one that can says how many were.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from functools import cache
+from typing import Any
+
+_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+_LINE_BYTES_MAX = 4000  # a pipe that polls as writable takes PIPE_BUF (4096) without blocking
+_RENAMED = "field_"  # joins a field whose name the line itself needs, so that a caller's slip loses nothing
+
+_threshold = _PRIORITY["info"]
+_dropped = 0
+
+
+class Log:
+    """A named source of lines. `event` is a short phrase, the fields are its rule and its numbers."""
+
+    __slots__ = ("_fields", "_name")
+
+    def __init__(self, name: str, fields: dict[str, Any] | None = None) -> None:
+        self._name, self._fields = name, fields or {}
+
+    def bind(self, **fields: Any) -> Log:
+        """The same source with `fields` on each of its lines."""
+        return Log(self._name, {**self._fields, **fields})
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._say("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._say("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._say("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._say("error", event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        self._say("critical", event, fields)
+
+    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if _PRIORITY[level] <= _threshold:
+            _write(level, render(level, self._name, event, {**self._fields, **fields}))
+
+
+def get_logger(name: str) -> Log:
+    """A log for the room or module `name`; cheap, at import time too."""
+    return Log(name)
+
+
+def configure(level: str) -> None:
+    """Say lines of this level and above: debug, info, warning, error or critical."""
+    global _threshold  # noqa: PLW0603 - one process has one stderr
+    _threshold = _PRIORITY[level]
+
+
+def render(level: str, name: str, event: str, fields: dict[str, Any]) -> str:
+    """The line without time and priority: never more than one line, whatever the fields hold."""
+    line: dict[str, Any] = {"level": level, "event": event, "log": name}
+    for key, value in fields.items():
+        key = "".join(char if char.isalnum() or char in "_.-" else "_" for char in key)
+        line[_RENAMED + key if key in line else key] = _plain(value)
+    return str(_renderer()(None, level, line))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else str(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
+
+
+@cache
+def _renderer() -> Any:
+    from structlog.processors import LogfmtRenderer
+
+    return LogfmtRenderer(key_order=["level", "event", "log"], bool_as_flag=False)
+
+
+def _write(level: str, text: str) -> None:
+    global _dropped  # noqa: PLW0603 - see configure
+    if _dropped:
+        text += f" lines_dropped_before={_dropped}"
+    prefix = f"<{_PRIORITY[level]}>" if _stderr_is_the_journal() else _now() + " "
+    line = (prefix + text).encode(errors="backslashreplace")[:_LINE_BYTES_MAX] + b"\n"
+    try:
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if not any(mask & select.POLLOUT for _, mask in poll.poll(0)):
+            raise BlockingIOError
+        os.write(2, line)
+    except OSError:
+        _dropped += 1
+    else:
+        _dropped = 0
+
+
+def _now() -> str:
+    import time
+
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+
+
+@cache
+def _stderr_is_the_journal() -> bool:
+    """systemd.exec(5): JOURNAL_STREAM holds device and inode of the stream that it connected."""
+    try:
+        stream = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
