@@ -1,0 +1,1 @@
+"""Changes the world, one step a function, and looks again. A step that fails raises `CouldNotDo`."""
