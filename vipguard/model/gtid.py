@@ -1,9 +1,9 @@
 """Which transactions does a server have? GTID sets of both flavours as immutable values.
 
 A MySQL set is what it says: numbered transactions of a source, which is a uuid and since 8.3 perhaps a tag.
-A MariaDB position `domain-server-seq` is read as "everything up to seq in this domain", which `gtid_strict_mode`
-makes true. Two histories that end in one domain at the same number but on different servers end in two different
-transactions: neither contains the other.
+A MariaDB position `domain-server-seq` is read as "everything up to seq in this domain", which
+`gtid_strict_mode` makes true. Two histories that end in one domain at the same number but on different servers
+end in two different transactions: neither contains the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POSITION = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})(?:\.\.(\d{1,20}))?", r
 
 @dataclass(frozen=True, slots=True)
 class GtidSet:
-    """A set of transactions. Make one with `parse` or `empty`; `parts` is sorted, no source in it is empty."""
+    """A set of transactions. Make one with `parse` or `empty`; `parts` is sorted, no source is empty."""
 
     flavor: Flavor
     parts: tuple[Part, ...] = ()
