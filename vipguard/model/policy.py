@@ -34,11 +34,12 @@ class Vip:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One server of the cluster; `priority` is VRRP's, at most 200."""
+    """One server of the cluster; `priority` is VRRP's, at most 200. `server_id` 0: its place among the sorted names."""
 
     name: str
     address: str
     priority: int
+    server_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Limits:
     lease_s: float = 0.5
     close_s: float = 0.2
     drain_s_max: float = 30.0
+    arp_s_max: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)

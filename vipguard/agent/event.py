@@ -1,0 +1,99 @@
+"""What can happen to the agent? Every input, as a value in one mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..model.effect import Effect
+from ..model.evidence import AddressEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
+from ..model.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time to look again. `gap_s` is the time since the tick before: large after a pause of the host or the guard."""
+
+    gap_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSeen:
+    evidence: AddressEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class KeepalivedSeen:
+    evidence: KeepalivedEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Answers from outside: witnesses and peers' hosts by ping, as address to (sent, answered); peers' adverts."""
+
+    pings: Mapping[str, tuple[float, float]]
+    adverts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExiting:
+    """The kernel began to take the local server's process down: it commits nothing any more."""
+
+    process: ProcessId
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSeen:
+    """The track file's content; None where there is none."""
+
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """A worker's report on one flight: its result, or that it failed."""
+
+    flight: int
+    effect: Effect
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An effect that failed. `refused`: it certainly did not happen; otherwise it may have."""
+
+    text: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """`connection` holds the claim now; None when somebody else does, or the node did not answer."""
+
+    connection: int | None
+    evidence: ServerEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The session that will open, or that adopted an open server, and when it had been made."""
+
+    connection: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One look that began at `asked_at_s`: the VIP and the local server."""
+
+    asked_at_s: float
+    address: AddressEvidence
+    server: ServerEvidence
+
+
+Event = Tick | AddressSeen | KeepalivedSeen | Heard | ProcessExiting | TrackSeen | Reconfigured | Did

@@ -1,0 +1,27 @@
+"""Does the local server answer?"""
+
+from __future__ import annotations
+
+from ..model.evidence import Answer
+from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.sight import Sight
+
+_RULES = {
+    Answer.ABSENT: (Outcome.CRITICAL, "server-absent", "the server is not running"),
+    Answer.SILENT: (Outcome.CRITICAL, "server-silent", "the server took the connection and said nothing"),
+    Answer.BLIND: (Outcome.UNKNOWN, "server-blind", "could not look at the server"),
+}
+
+
+def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+    """OK when the server answered; the number is the seconds that the round took."""
+    server = sight.server
+    if server is None:
+        return Finding("alive", Outcome.UNKNOWN, "server-not-seen", "the server was not asked yet")
+    took_s = server.seen_at_s - server.asked_at_s
+    perf = (Perf("time", took_s, "s", thresholds.warning, thresholds.critical),)
+    if server.answer is not Answer.ANSWERED or server.facts is None:
+        outcome, rule, text = _RULES.get(server.answer, _RULES[Answer.BLIND])
+        return Finding("alive", outcome, rule, f"{text}: {server.reason}" if server.reason else text, perf)
+    text = f"{server.facts.flavor} {server.facts.version} answered in {took_s * 1000:.1f} ms"
+    return Finding("alive", thresholds.outcome(took_s), "server-answers", text, perf)

@@ -1,0 +1,22 @@
+"""Has this server transactions that the writer lacks?
+
+The own set is read first, the writer's second, so that a busy writer can't make a healthy standby look errant.
+"""
+
+from __future__ import annotations
+
+from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.sight import Sight
+
+
+def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+    """CRITICAL when any is errant; the number counts them. UNKNOWN when nothing could be compared."""
+    if sight.errant is None:
+        perf = (Perf("errant", None, "", thresholds.warning, thresholds.critical),)
+        return Finding("errant", Outcome.UNKNOWN, "errant-not-compared", "no writer's set was seen to compare", perf)
+    count = sight.errant.count()
+    perf = (Perf("errant", count, "", thresholds.warning, thresholds.critical),)
+    if count:
+        text = f"{count} transactions that the writer lacks: {sight.errant}"
+        return Finding("errant", Outcome.CRITICAL, "errant-transactions", text, perf)
+    return Finding("errant", thresholds.outcome(0), "nothing-errant", "the writer has everything that is here", perf)

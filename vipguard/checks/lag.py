@@ -1,0 +1,50 @@
+"""How far behind its source is this server, as far as that can be known?
+
+With the source dead Seconds_Behind is NULL. NULL never reads as zero: what counts then is the last good lag plus its
+age at the moment the source was last seen, and that all that was received is applied or being applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.ranges import Range
+from ..model.sight import Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """`lag_s` None: not known. `rule` says where the number comes from."""
+
+    lag_s: float | None
+    rule: str
+    text: str
+
+
+def measure(sight: Sight) -> Lag:
+    """The lag of the slowest channel, in seconds, and how it is known."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or not facts.channels:
+        return Lag(None, "lag-not-seen", "no replication channel was seen")
+    if all(channel.io == "running" for channel in facts.channels):
+        lags = [channel.lag_s for channel in facts.channels]
+        if any(lag is None for lag in lags):
+            return Lag(None, "lag-null", "the server says NULL: its SQL thread is not running")
+        slowest = max(lag for lag in lags if lag is not None)
+        return Lag(slowest, "lag-seen", f"{slowest:g} s behind")
+    if sight.good_lag is None:
+        return Lag(None, "lag-never-seen", "the source is gone and no lag was seen while it lived")
+    lag_s = round(sight.good_lag.at_loss_s, 3)
+    return Lag(lag_s, "lag-last-good", f"{lag_s:g} s behind when its source was last seen")
+
+
+def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+    """CRITICAL above `lag_s_max` unless the operator gave ranges; UNKNOWN when the lag is not known."""
+    if thresholds.critical is None and thresholds.warning is None:
+        thresholds = Thresholds(critical=Range(0, sight.policy.limits.lag_s_max))
+    lag = measure(sight)
+    perf = (Perf("lag", lag.lag_s, "s", thresholds.warning, thresholds.critical),)
+    if lag.lag_s is None:
+        return Finding("lag", Outcome.UNKNOWN, lag.rule, lag.text, perf)
+    return Finding("lag", thresholds.outcome(lag.lag_s), lag.rule, lag.text, perf)

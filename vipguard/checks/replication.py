@@ -1,0 +1,66 @@
+"""Do the replication threads run, or is the IO thread merely without its source?
+
+A dead source must not make its replica ineligible: that replica is the one to take over. Error numbers: MySQL
+Reference Manual, "Server Error Message Reference" and "Client Error Message Reference".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.evidence import Channel
+from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.sight import Sight
+
+# What an IO thread says of a source that cannot be reached, as against one that refuses it for good.
+SOURCE_GONE = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How the channels stand: the first row of the table that fits any of them, the worst first."""
+
+    outcome: Outcome
+    rule: str
+    text: str
+
+
+def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
+    """One channel by the table; `io_stopped_by_us` says that a takeover stopped the IO thread on purpose."""
+    name = f"channel {channel.name!r}" if channel.name else "replication"
+    if not channel.sql_running:
+        if channel.sql_errno:
+            why = f"{channel.sql_errno} {channel.sql_error}"
+            return Threads(Outcome.CRITICAL, "sql-thread-failed", f"{name}: the SQL thread stopped: {why}")
+        return Threads(Outcome.CRITICAL, "sql-thread-stopped", f"{name}: the SQL thread is stopped")
+    if channel.io == "running":
+        return Threads(Outcome.OK, "threads-running", f"{name}: both threads run")
+    if channel.io_errno not in SOURCE_GONE:
+        why = f"{channel.io_errno} {channel.io_error}"
+        return Threads(Outcome.CRITICAL, "io-thread-failed", f"{name}: the IO thread cannot read its source: {why}")
+    if channel.io == "connecting":
+        return Threads(Outcome.WARNING, "source-gone", f"{name}: the IO thread is without its source")
+    if io_stopped_by_us:
+        return Threads(Outcome.WARNING, "io-stopped-by-takeover", f"{name}: a takeover stopped the IO thread")
+    return Threads(Outcome.CRITICAL, "io-thread-stopped", f"{name}: the IO thread is stopped")
+
+
+def worst(sight: Sight) -> Threads:
+    """The worst of all channels; UNKNOWN where they were not seen."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or facts.channels is None:
+        return Threads(Outcome.UNKNOWN, "replication-not-seen", "the replication threads were not seen")
+    if not facts.channels:
+        return Threads(Outcome.CRITICAL, "replication-not-configured", "this server replicates from nobody")
+    rows = [judge(channel, sight.io_stopped_by_us) for channel in facts.channels]
+    return max(rows, key=lambda row: row.outcome)
+
+
+def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+    """OK with both threads running, WARNING without a source; the number is the count of channels."""
+    row = worst(sight)
+    facts = sight.server.facts if sight.server else None
+    count = len(facts.channels) if facts and facts.channels is not None else None
+    perf = (Perf("channels", count, "", thresholds.warning, thresholds.critical),)
+    outcome = row.outcome if count is None else Outcome(max(row.outcome, thresholds.outcome(count)))
+    return Finding("replication", outcome, row.rule, row.text, perf)

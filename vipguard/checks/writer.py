@@ -1,0 +1,210 @@
+"""May this node take, or keep, the writer VIP? The verdict, by a table for each standing.
+
+A row looks at the sight and answers None ("does not apply, go on") or how it decides. The first row that applies
+makes the verdict, and its name is the rule everywhere else. What blindness means stands in the rows: it makes no
+candidate eligible and takes no VIP from a holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model.evidence import Answer
+from ..model.finding import Outcome
+from ..model.sight import Sight
+from ..model.verdict import Eligibility, Standing, Verdict
+from . import disk, errant, lag, replication
+
+YES, NO, UNSEEN = Eligibility.ELIGIBLE, Eligibility.INELIGIBLE, Eligibility.UNDETERMINED
+Number = tuple[str, float | int | str | None]
+Decision = tuple[Eligibility, str, tuple[Number, ...]]
+Row = tuple[str, Callable[[Sight], Decision | None]]
+
+
+def _not_asked(sight: Sight) -> Decision | None:
+    return (UNSEEN, "the server was not asked yet", ()) if sight.server is None else None
+
+
+def _absent(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.ABSENT:
+        return NO, f"the server is not running: {sight.server.reason}", ()
+    return None
+
+
+def _hung(sight: Sight) -> Decision | None:
+    if not sight.hung or sight.server_silent_since_s is None:
+        return None
+    silent_s = round(sight.now_s - sight.server_silent_since_s, 3)
+    return NO, f"the server has said nothing for {silent_s:g} s", (("silent_s", silent_s),)
+
+
+def _hung_holder(sight: Sight) -> Decision | None:
+    decision = _hung(sight)
+    return decision if decision and sight.peer_eligible else None
+
+
+def _hung_alone(sight: Sight) -> Decision | None:
+    decision = _hung(sight)
+    return (UNSEEN, decision[1] + "; no other node is known eligible", decision[2]) if decision else None
+
+
+def _silent(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.SILENT:
+        return UNSEEN, "the server said nothing in the last round", ()
+    return None
+
+
+def _blind(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.BLIND:
+        return UNSEEN, f"could not look at the server: {sight.server.reason}", ()
+    return None
+
+
+def _other_cluster(sight: Sight) -> Decision | None:
+    facts = sight.server.facts if sight.server else None
+    if facts is not None and facts.other_cluster is not None:
+        return NO, f"the server belongs to cluster {facts.other_cluster!r}", (("cluster", facts.other_cluster),)
+    return None
+
+
+def _parked(sight: Sight) -> Decision | None:
+    return (NO, sight.parked[1], (("parked_by", sight.parked[0]),)) if sight.parked else None
+
+
+def _writable(sight: Sight) -> Decision | None:
+    facts = sight.server.facts if sight.server else None
+    return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
+
+
+def _threads(sight: Sight) -> Decision | None:
+    row = replication.worst(sight)
+    if row.outcome is Outcome.UNKNOWN:
+        return UNSEEN, row.text, (("threads", row.rule),)
+    return (NO, row.text, (("threads", row.rule),)) if row.outcome is Outcome.CRITICAL else None
+
+
+def _lag_unknown(sight: Sight) -> Decision | None:
+    seen = lag.measure(sight)
+    return (UNSEEN, seen.text, (("lag", seen.rule),)) if seen.lag_s is None else None
+
+
+def _lag(sight: Sight) -> Decision | None:
+    seen, lag_s_max = lag.measure(sight), sight.policy.limits.lag_s_max
+    if seen.lag_s is None or seen.lag_s <= lag_s_max:
+        return None
+    numbers: tuple[Number, ...] = (("lag_s", seen.lag_s), ("lag_s_max", lag_s_max))
+    return NO, f"{seen.text}, the limit is {lag_s_max:g} s", numbers
+
+
+def _errant(sight: Sight) -> Decision | None:
+    found = errant.check(sight)
+    if sight.errant is None:
+        return UNSEEN, found.text, ()
+    count = sight.errant.count()
+    return (NO, found.text, (("errant", count),)) if count else None
+
+
+def _disk(sight: Sight) -> Decision | None:
+    found = disk.check(sight)
+    if found.outcome is Outcome.OK:
+        return None
+    numbers = tuple((perf.label, perf.value) for perf in found.perf)
+    return (UNSEEN if found.outcome is Outcome.UNKNOWN else NO), found.text, numbers
+
+
+def _disk_holder(sight: Sight) -> Decision | None:
+    decision = _disk(sight)
+    return decision if decision and decision[0] is NO and sight.peer_eligible else None
+
+
+def _isolated(sight: Sight) -> Decision | None:
+    if not sight.isolated:
+        return None
+    lease_s = sight.policy.limits.lease_s
+    return NO, f"no witness and no peer answered for {lease_s:g} s", (("lease_s", lease_s),)
+
+
+def _keepalived_dead(sight: Sight) -> Decision | None:
+    return (NO, "keepalived is dead and left the VIP here", ()) if sight.keepalived.alive is False else None
+
+
+def _nobody_yet(sight: Sight) -> Decision | None:
+    lease_s = sight.policy.limits.lease_s
+    if sight.outside_s is None or sight.now_s - sight.outside_s >= lease_s:
+        return UNSEEN, "no witness and no peer has answered yet", ()
+    return None
+
+
+def _yes(text: str) -> Callable[[Sight], Decision | None]:
+    return lambda sight: (YES, text, ())
+
+
+CANDIDATE: tuple[Row, ...] = (
+    ("server-not-asked", _not_asked),
+    ("server-absent", _absent),
+    ("server-hung", _hung),
+    ("server-silent", _silent),
+    ("server-blind", _blind),
+    ("other-cluster", _other_cluster),
+    ("parked", _parked),
+    ("not-read-only", _writable),
+    ("replication-broken", _threads),
+    ("lag-unknown", _lag_unknown),
+    ("lag-exceeded", _lag),
+    ("errant-transactions", _errant),
+    ("disk-unfit", _disk),
+    ("isolated", _isolated),
+    ("nobody-answers-yet", _nobody_yet),
+    ("candidate-ready", _yes("this node can take over")),
+)
+
+TAKING: tuple[Row, ...] = (
+    ("takeover-server-absent", _absent),
+    ("takeover-server-hung", _hung),
+    ("takeover-other-cluster", _other_cluster),
+    ("takeover-keepalived-dead", _keepalived_dead),
+    ("takeover-isolated", _isolated),
+    ("takeover-parked", _parked),
+    ("taking-over", _yes("this node has the VIP and is taking over")),
+)
+
+HOLDER: tuple[Row, ...] = (
+    ("holder-server-absent", _absent),
+    ("holder-server-hung", _hung_holder),
+    ("holder-hung-alone", _hung_alone),
+    ("holder-isolated", _isolated),
+    ("holder-disk-unfit", _disk_holder),
+    ("holder-server-silent", _silent),
+    ("holder-server-blind", _blind),
+    ("holder-healthy", _yes("this node is the writer")),
+)
+
+TABLES: dict[Standing, tuple[Row, ...]] = {"candidate": CANDIDATE, "taking": TAKING, "holder": HOLDER}
+
+
+def judge(sight: Sight, standing: Standing) -> Verdict:
+    """The verdict of the first row of the standing's table that applies; the last row always does."""
+    for rule, row in TABLES[standing]:
+        decision = row(sight)
+        if decision is not None:
+            eligibility, text, numbers = decision
+            return Verdict(standing, eligibility, rule, text, numbers)
+    raise AssertionError(f"the {standing} table has no last row")
+
+
+_DATA = frozenset({"other-cluster", "replication-broken", "lag-unknown", "lag-exceeded", "errant-transactions", "disk-unfit"})
+
+
+def unfit(sight: Sight) -> tuple[str, str] | None:
+    """Why this node's data make it unfit to take over, as (rule, text): the rows a takeover asks before it begins."""
+    for rule, row in CANDIDATE:
+        decision = row(sight) if rule in _DATA else None
+        if decision is not None:
+            return rule, decision[1]
+    return None
+
+
+def fit_from_afar(sight: Sight) -> bool:
+    """Would these rows let a peer take over, by what its own SQL says? `sight` holds the peer's server as `server`."""
+    rows = (_other_cluster, _writable, _threads, _lag_unknown, _lag)
+    return sight.server is not None and sight.server.answered and all(row(sight) is None for row in rows)

@@ -1,0 +1,212 @@
+"""What can be done to the world? Each effect is a value; a worker carries it out and reports back as an event.
+
+`lane` names the worker: effects of one lane run one after another, lanes run side by side. `deadline_s` is the total
+that the worker may take. Two effects with the same `key` are never under way at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .evidence import EpochRow, ProcessId
+from .gtid import GtidSet
+from .memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The base of all effects."""
+
+    lane: ClassVar[str] = "server"
+    deadline_s: float
+
+    @property
+    def key(self) -> str:
+        return type(self).__name__
+
+    @property
+    def worker(self) -> str:
+        return self.lane
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeServer(Effect):
+    """One round of questions to the local server."""
+
+    lane = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDisk(Effect):
+    """The file system of the data directory."""
+
+    lane = "disk"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskArp(Effect):
+    """Who answers for these addresses on the VIP's link, ourselves excluded?"""
+
+    lane = "arp"
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnNode(Effect):
+    """The base of effects on one node's server, this node's included; each node has a worker of its own."""
+
+    node: str
+
+    @property
+    def key(self) -> str:
+        return f"{type(self).__name__}:{self.node}"
+
+    @property
+    def worker(self) -> str:
+        return f"node:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePeer(OnNode):
+    """One round of questions to a peer; `channels` asks for its replication too, which costs twice."""
+
+    channels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(OnNode):
+    """Take the claim lock on this node, then look at the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release(OnNode):
+    """Give the claim on this node back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePeer(OnNode):
+    """Close a peer's server from here, then look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReceiving(Effect):
+    """Stop the IO threads, and nothing else: stopping the SQL thread too would lose or block what was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartReceiving(Effect):
+    """Start the IO threads: a writer listens again to a standby whose set it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartReplication(Effect):
+    """Start both threads, after the sets were compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receive(Effect):
+    """Wait until this server has applied `target`, which a closed peer has."""
+
+    target: GtidSet
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Effect):
+    """Wait until all that was received is applied, and tell the set then."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOpen(Effect):
+    """Make the session that will open the server, holding the open lock; `adopt` takes over an already open one."""
+
+    lane = "open"
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Effect):
+    """Observe VIP, keepalived, server and epoch anew, after the opener was made."""
+
+    lane = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Effect):
+    """Send read_only=0 once over the prepared session `opener`, then write the epoch row as the first transaction."""
+
+    lane = "open"
+    opener: int
+    row: EpochRow
+
+
+@dataclass(frozen=True, slots=True)
+class DropOpener(Effect):
+    """End the prepared session, so that it can never open anything."""
+
+    lane = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Announce(Effect):
+    """Gratuitous ARP or unsolicited neighbour advertisements for the VIP."""
+
+    lane = "arp"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseServer(Effect):
+    """Make the local server closed and end its client sessions."""
+
+    lane = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class KillServer(Effect):
+    """Kill -9 of the local server, confirmed."""
+
+    lane = "close"
+    process: ProcessId
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVip(Effect):
+    """Take a VIP off the interface that a dead keepalived left there."""
+
+    lane = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTrack(Effect):
+    """Write the track file by rename; unlink it where that fails."""
+
+    lane = "track"
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remember(Effect):
+    """Write the memory to disk, with fsync."""
+
+    lane = "state"
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Effect):
+    """One line for the log and the recent story: a decision, its rule and its numbers."""
+
+    lane = "log"
+    what: str
+    rule: str
+    level: str = "info"
+    numbers: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A close that went through: the final set, and how many client sessions were ended."""
+
+    gtid: GtidSet
+    killed: int

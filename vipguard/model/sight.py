@@ -1,0 +1,137 @@
+"""What does this node see at one moment? The evidence that the checks and plans draw on, put together.
+
+Made by the agent's world, or by a command that looked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .evidence import AddressEvidence, Answer, DiskEvidence, KeepalivedEvidence, ServerEvidence
+from .gtid import GtidSet
+from .memory import Memory
+from .policy import Node, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class GoodLag:
+    """The last lag that a replica with a running IO thread told, and when; `source_s`: when its source was last there."""
+
+    lag_s: float
+    at_s: float
+    source_s: float
+
+    @property
+    def at_loss_s(self) -> float:
+        """The lag that may have been reached when the source went: the last good one plus its age at that moment."""
+        return self.lag_s + max(0.0, self.source_s - self.at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSight:
+    """Another node, as seen from here. `alive_s`: its last sign of life (SQL answer, refusal, ping, advert).
+
+    `channels_eligible`: would the candidate's rules that SQL can tell let it take over? None: not asked yet.
+    """
+
+    node: Node
+    evidence: ServerEvidence | None = None
+    alive_s: float | None = None
+    eligible: bool | None = None
+    advert_s: float | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self.evidence is not None and self.evidence.answered
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Everything a decision may rest on. None is "not observed" throughout.
+
+    `server_silent_since_s`: when the first round of the present silence was asked. `errant`: what this node has and
+    the writer lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or
+    peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
+    takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
+    candidacy, with its text.
+    """
+
+    now_s: float
+    policy: Policy
+    server: ServerEvidence | None = None
+    server_silent_since_s: float | None = None
+    address: AddressEvidence | None = None
+    keepalived: KeepalivedEvidence = KeepalivedEvidence()
+    disk: DiskEvidence | None = None
+    peers: Mapping[str, PeerSight] = field(default_factory=dict)
+    witnesses: Mapping[str, float | None] = field(default_factory=dict)
+    outside_s: float | None = None
+    watching_since_s: float = 0.0
+    good_lag: GoodLag | None = None
+    errant: GtidSet | None = None
+    io_stopped_by_us: bool = False
+    own_claims: Mapping[str, int] = field(default_factory=dict)
+    memory: Memory = Memory()
+    parked: tuple[str, str] | None = None
+
+    @property
+    def vip_here(self) -> bool:
+        return self.address is not None and self.address.vip_present
+
+    @property
+    def hung(self) -> bool:
+        """The server took our connection and has said nothing for the whole `hang_s`."""
+        since = self.server_silent_since_s
+        return since is not None and self.now_s - since >= self.policy.limits.hang_s
+
+    @property
+    def isolated(self) -> bool:
+        """No witness and no peer has answered for the whole `lease_s`, though we were looking all that time."""
+        lease_s = self.policy.limits.lease_s
+        heard_s = self.watching_since_s if self.outside_s is None else max(self.outside_s, self.watching_since_s)
+        return self.now_s - heard_s >= lease_s
+
+    @property
+    def peer_eligible(self) -> bool:
+        """Is some other node known to be able to take over?"""
+        return any(peer.eligible is True and peer.answered for peer in self.peers.values())
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that this node can know: from its state, its own rows and every peer's."""
+        return max(self.memory.epoch, self.own_epoch, self.peers_epoch)
+
+    @property
+    def own_epoch(self) -> int:
+        return _epoch(self.server)
+
+    @property
+    def peers_epoch(self) -> int:
+        return max((_epoch(peer.evidence) for peer in self.peers.values()), default=0)
+
+    @property
+    def claimed_by_other(self) -> bool:
+        """Does a session that isn't ours hold the claim on this node's server?"""
+        if self.server is None or self.server.facts is None:
+            return False
+        holder = self.server.facts.claim_lock
+        return holder is not None and holder != self.own_claims.get(self.policy.node)
+
+    def writers(self) -> tuple[PeerSight, ...]:
+        """The peers seen open with their open lock held, the highest epoch first."""
+        found = [p for p in self.peers.values() if is_writer(p.evidence)]
+        return tuple(sorted(found, key=lambda p: -_epoch(p.evidence)))
+
+
+def is_writer(evidence: ServerEvidence | None) -> bool:
+    """Seen now: open, and its agent holds the open lock."""
+    if evidence is None or evidence.answer is not Answer.ANSWERED or evidence.facts is None:
+        return False
+    return not evidence.facts.closed and evidence.facts.open_lock is not None
+
+
+def _epoch(evidence: ServerEvidence | None) -> int:
+    if evidence is None or evidence.facts is None or evidence.facts.epoch is None:
+        return 0
+    return evidence.facts.epoch.epoch

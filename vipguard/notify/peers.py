@@ -1,0 +1,46 @@
+"""What is another node to a taker of the VIP: closed, down, legit, open otherwise, or silent?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from ..model.evidence import Answer
+from ..model.sight import PeerSight
+
+
+class PeerClass(StrEnum):
+    CLOSED = "closed"  # read-only, seen now
+    DOWN = "down"  # refuses the connection, while its host answers ARP
+    LEGIT = "legit"  # open by right: epoch not below ours, open lock held, and it answers ARP for the VIP
+    OPEN_OTHERWISE = "open-otherwise"  # to be closed by the taker
+    SILENT = "silent"  # everything else, also: too many connections, access denied, no greeting
+    UNSEEN = "unseen"  # not asked since the takeover began
+
+
+def classify(
+    peer: PeerSight, *, since_s: float, known_epoch: int, arp: Mapping[str, bool | None] | None, vip: str
+) -> PeerClass:
+    """The class of a peer by evidence that began at or after `since_s`.
+
+    `arp` maps an address to "somebody else answered for it", None where it can't be asked on this link; the mapping
+    itself is None until it was asked. A refusal by a host off this link counts as down: only its own kernel, or its
+    network on purpose, refuses.
+    """
+    seen = peer.evidence
+    if seen is None or seen.asked_at_s < since_s:
+        return PeerClass.UNSEEN
+    if seen.answer is Answer.ABSENT:
+        if arp is None:
+            return PeerClass.UNSEEN
+        return PeerClass.SILENT if arp.get(peer.node.address) is False else PeerClass.DOWN
+    if seen.facts is None or seen.answer is not Answer.ANSWERED:
+        return PeerClass.SILENT
+    if seen.facts.closed:
+        return PeerClass.CLOSED
+    if arp is None:
+        return PeerClass.UNSEEN
+    epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
+    if epoch >= known_epoch and seen.facts.open_lock is not None and arp.get(vip) is True:
+        return PeerClass.LEGIT
+    return PeerClass.OPEN_OTHERWISE

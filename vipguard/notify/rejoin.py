@@ -1,0 +1,101 @@
+"""Which replication threads may be started, now that the GTID sets can be compared?
+
+A node joins only a history that contains its own: then nothing it has is missing elsewhere. A writer listens only to a
+standby that has nothing the writer lacks, so that a returning node can never break or pollute it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.effect import Effect, StartReceiving, StartReplication
+from ..model.evidence import Channel, ServerFacts
+from ..model.gtid import GtidSet
+from ..model.sight import PeerSight, Sight
+
+START_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What is due: an effect, or the rule by which nothing is. `apart` are the transactions that keep the node out."""
+
+    rule: str
+    text: str
+    effect: Effect | None = None
+    apart: GtidSet | None = None
+
+
+def standby(sight: Sight) -> Join:
+    """What a closed node does about its own replication, both threads being stopped or only its IO thread."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or not facts.channels:
+        return Join("join-not-configured", "no replication channel was seen on this node")
+    if all(channel.sql_running and channel.io != "stopped" for channel in facts.channels):
+        return Join("joined", "replication runs")
+    reference = _reference(sight, facts)
+    if isinstance(reference, Join):
+        return reference
+    other = reference.evidence.facts if reference.evidence else None
+    if other is None:
+        return Join("join-nobody-answers", f"{reference.node.name} does not answer")
+    if other.gtid.contains(facts.gtid):
+        return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
+    apart = facts.gtid.minus(other.gtid)
+    if reference.evidence is not None and sight.server is not None and sight.server.seen_at_s > reference.evidence.asked_at_s:
+        return Join("join-compare-again", f"{reference.node.name} was read before this node")
+    return Join("diverged", f"this node has {apart.count()} transactions that {reference.node.name} lacks", apart=apart)
+
+
+def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
+    """Whose set to compare with: the writer's; without one, once all peers answer closed, the fullest peer's."""
+    writers = [w for w in sight.writers() if sight.own_epoch <= _epoch(w)]
+    if writers:
+        return writers[0]
+    closed = [p for p in sight.peers.values() if p.evidence and p.evidence.facts and p.evidence.facts.closed and p.answered]
+    if len(closed) < len(sight.peers):
+        return Join("join-waits", "no writer is seen, and not every peer answers closed")
+    best = max(closed, key=_epoch)
+    if _epoch(best) < sight.own_epoch:
+        return Join("join-waits", "no writer is seen, and this node is of the highest epoch")
+    same = [p for p in closed if _epoch(p) == _epoch(best)]
+    for peer in same:
+        if peer.evidence and peer.evidence.facts and peer.evidence.facts.gtid.contains(facts.gtid):
+            return peer
+    if all(_facts(p) is not None and facts.gtid.contains(_facts(p).gtid) for p in same):  # type: ignore[union-attr]
+        return Join("join-waits", "no writer is seen, and this node has more than every peer")
+    return same[0]
+
+
+def writer(sight: Sight) -> Join:
+    """What the writer does about its own IO threads, which its takeover stopped."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or not facts.channels:
+        return Join("join-not-configured", "no replication channel was seen on this node")
+    if all(channel.io != "stopped" for channel in facts.channels):
+        return Join("joined", "replication runs")
+    for channel in facts.channels:
+        source = _source(sight, channel)
+        other = _facts(source) if source is not None and source.answered else None
+        if source is None or other is None or not other.closed:
+            return Join("listen-waits", f"the source {channel.source_host} is not back yet")
+        if not facts.gtid.contains(other.gtid):
+            apart = other.gtid.minus(facts.gtid)
+            if source.evidence is not None and sight.server is not None and sight.server.asked_at_s < source.evidence.seen_at_s:
+                return Join("join-compare-again", f"{source.node.name} was read after this node")
+            text = f"{source.node.name} has {apart.count()} transactions that this writer lacks"
+            return Join("peer-diverged", text, apart=apart)
+    return Join("listen", "the source has nothing that is missing here", StartReceiving(START_S))
+
+
+def _source(sight: Sight, channel: Channel) -> PeerSight | None:
+    return next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
+
+
+def _facts(peer: PeerSight) -> ServerFacts | None:
+    return peer.evidence.facts if peer.evidence else None
+
+
+def _epoch(peer: PeerSight) -> int:
+    facts = _facts(peer)
+    return facts.epoch.epoch if facts is not None and facts.epoch is not None else 0

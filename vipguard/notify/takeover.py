@@ -1,0 +1,263 @@
+"""The VIP is here and the server is closed: what is due now, until this node is the writer or gives up?
+
+`due` looks at the record of this takeover and at fresh evidence and names the next effects. Only results and
+observations move it on, so running it twice, late, or after a pause is the normal path. The order that counts: claim,
+then judge the peers, then receive what they have, stop receiving, drain; meanwhile reserve the epoch and make the
+session that opens; last a look that is newer than that session; then open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..model.effect import (
+    AskArp,
+    Claim,
+    ClosePeer,
+    Drain,
+    Effect,
+    Look,
+    Open,
+    PrepareOpen,
+    Receive,
+    Remember,
+    StopReceiving,
+)
+from ..model.evidence import Answer, EpochRow
+from ..model.gtid import GtidSet
+from ..model.memory import Memory
+from ..model.sight import PeerSight, Sight
+from .peers import PeerClass, classify
+
+ARP_S = 0.02  # one probe's wait for a foreign answer
+ARP_AGAIN_S = 0.1
+ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there."""
+
+    began_s: float
+    boot_id: str
+    claims: Mapping[str, int] = field(default_factory=dict)
+    arp: Mapping[str, bool | None] | None = None
+    arp_s: float = 0.0
+    reserved: int | None = None
+    remembered: bool = False
+    stopped: bool = False
+    drained: GtidSet | None = None
+    opener: int | None = None
+    prepared_s: float = 0.0
+    looked_s: float | None = None
+    opened: bool = False
+    failed: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is due: effects to send, and the rule of what is waited for, with the most it may take (None: a wait that
+    other limits bound). `refuse`: give up by this rule. `complete`: the node is the writer."""
+
+    waiting: str
+    text: str
+    effects: tuple[Effect, ...] = ()
+    within_s: float | None = None
+    refuse: bool = False
+    complete: bool = False
+
+
+def _refuse(rule: str, text: str) -> Due:
+    return Due(rule, text, refuse=True)
+
+
+def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
+    """Every peer's class by what was seen since this takeover began."""
+    found = {}
+    for name, peer in sight.peers.items():
+        found[name] = classify(
+            peer,
+            since_s=takeover.began_s,
+            known_epoch=max(sight.own_epoch, sight.memory.epoch if takeover.reserved is None else 0),
+            arp=takeover.arp,
+            vip=sight.policy.vip.ip,
+        )
+    return found
+
+
+def due(takeover: Takeover, sight: Sight) -> Due:
+    """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
+    if takeover.failed is not None:
+        return _refuse(*takeover.failed)
+    if takeover.opened:
+        return Due("taken-over", "the server is open and the epoch row is written", complete=True)
+    found = classes(takeover, sight)
+    for stage in (_claim, _judge, _await_silent):
+        step = stage(takeover, sight, found)
+        if step is not None:
+            return step
+    return _make_ready(takeover, sight, found)
+
+
+def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    """Claims in order of node name, on every node that answers; the ARP questions go out beside the first."""
+    limits, me = sight.policy.limits, sight.policy.node
+    effects: list[Effect] = []
+    if takeover.arp is None:
+        addresses = (sight.policy.vip.ip, *(peer.node.address for peer in sight.peers.values()))
+        effects.append(AskArp(ARP_S * 5, addresses))
+    for node in sight.policy.nodes:
+        if node.name in takeover.claims or (node.name != me and not _claimable(takeover, sight.peers[node.name])):
+            continue
+        effects.append(Claim(limits.deadline_s, node.name))
+        return Due("claim", f"claiming {node.name}", tuple(effects), within_s=2 * limits.deadline_s)
+    if takeover.arp is None:
+        return Due("arp", "asking who answers for the VIP and the peers", tuple(effects), within_s=limits.deadline_s)
+    unseen = [name for name, kind in found.items() if kind is PeerClass.UNSEEN]
+    if unseen:
+        return Due("peers", f"looking at {', '.join(unseen)}", within_s=2 * limits.deadline_s)
+    return None
+
+
+def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
+    """Not one that was silent last, and not one that has refused or shut us out since this takeover began."""
+    seen = peer.evidence
+    if seen is None or seen.asked_at_s < takeover.began_s:
+        return seen is None or seen.answer is not Answer.SILENT
+    return seen.answer is Answer.ANSWERED
+
+
+def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    legit = [name for name, kind in found.items() if kind is PeerClass.LEGIT]
+    if legit:
+        return _refuse("peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP")
+    to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
+    if to_close:
+        bound_s = sight.policy.limits.close_s + 2 * sight.policy.limits.deadline_s
+        effects = tuple(ClosePeer(bound_s, name) for name in to_close)
+        return Due("close-peers", f"closing {', '.join(to_close)}", effects, within_s=2 * bound_s)
+    return None
+
+
+def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    """A silent peer that is cut off closes itself after lease and close; nobody is sure of it before."""
+    silent = [sight.peers[name] for name, kind in found.items() if kind is PeerClass.SILENT]
+    if not silent:
+        return None
+    names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
+    if sight.policy.silent_peer == "wait":
+        return _refuse("silent-peer-wait", f"{names} is silent and silent_peer is \"wait\"")
+    if not sight.witnesses:
+        return _refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
+    until_s = max(silent_until_s(peer, sight) for peer in silent)
+    if sight.now_s < until_s:
+        return _beside(takeover, sight, found, "silent-peer", f"{names} is silent: waiting until it has closed itself")
+    if not _witnessed(sight):
+        text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
+        return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
+    if takeover.arp is not None and takeover.arp.get(sight.policy.vip.ip) is True:
+        waited_s = sight.now_s - max(until_s, takeover.began_s)
+        if waited_s < limits.arp_s_max:
+            addresses = (sight.policy.vip.ip, *(peer.node.address for peer in sight.peers.values()))
+            again = sight.now_s - takeover.arp_s >= ARP_AGAIN_S
+            effects = (AskArp(ARP_S * 5, addresses),) if again else ()
+            return Due("foreign-arp", f"somebody else answers for {sight.policy.vip.ip}", effects)
+    return None
+
+
+def silent_until_s(peer: PeerSight, sight: Sight) -> float:
+    """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
+    which is up to one interval of looking after the last one that did."""
+    limits = sight.policy.limits
+    alive_s = sight.watching_since_s if peer.alive_s is None else peer.alive_s
+    return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
+
+
+def _witnessed(sight: Sight) -> bool:
+    lease_s = sight.policy.limits.lease_s
+    return any(at_s is not None and sight.now_s - at_s < lease_s for at_s in sight.witnesses.values())
+
+
+def _beside(
+    takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], waiting: str, text: str
+) -> Due:
+    """A wait for a peer, with everything that does not depend on that peer already under way."""
+    step = _make_ready(takeover, sight, found, opening=False)
+    return Due(waiting, text, step.effects)
+
+
+def _make_ready(
+    takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], opening: bool = True
+) -> Due:
+    """Reserve, prepare, receive, stop, drain: side by side where independent; then look; then open."""
+    limits = sight.policy.limits
+    effects: list[Effect] = []
+    reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
+    if not takeover.remembered:
+        effects.append(Remember(2.0, Memory(reserved, sight.memory.completed)))
+    if takeover.opener is None:
+        effects.append(PrepareOpen(limits.deadline_s))
+    step = _catch_up(takeover, sight, found)
+    if step is not None:
+        return Due(step.waiting, step.text, (*effects, *step.effects), step.within_s)
+    if effects:
+        return Due("prepare", "reserving the epoch and making the session that opens", tuple(effects), within_s=3.0)
+    if not opening:
+        return Due("ready", "ready to open")
+    if max(sight.peers_epoch, sight.own_epoch) >= reserved:
+        return _refuse("epoch-overtaken", f"another node reached epoch {sight.highest_epoch} meanwhile")
+    if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
+        return Due("look", "looking once more before opening", (Look(limits.deadline_s),), within_s=2 * limits.deadline_s)
+    return _open(takeover, sight, reserved)
+
+
+def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    """Have what any reachable node of our epoch or a later one has, stop receiving, apply the rest."""
+    limits = sight.policy.limits
+    mine = sight.server.facts.gtid if sight.server and sight.server.facts else None
+    if mine is None:
+        return Due("own-server", "waiting for the local server to answer", within_s=limits.hang_s)
+    if not takeover.stopped:
+        for name, kind in found.items():
+            seen = sight.peers[name].evidence
+            if kind is not PeerClass.CLOSED or seen is None or seen.facts is None:
+                continue
+            epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
+            if epoch >= sight.own_epoch and not mine.contains(seen.facts.gtid):
+                receive = Receive(1.0, seen.facts.gtid)
+                return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
+        return Due("stop-receiving", "stopping the IO thread", (StopReceiving(1.0),), within_s=3.0)
+    if takeover.drained is None:
+        return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
+    return None
+
+
+def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
+    """The conditions of the moment, by the look that is newer than the opener; each failed one gives up."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or takeover.opener is None:
+        return _refuse("server-lost", "the local server did not answer the last look")
+    if not sight.vip_here:
+        return _refuse("vip-gone", "the VIP left during the takeover")
+    if sight.keepalived.alive is False:
+        return _refuse("keepalived-dead", "keepalived died during the takeover")
+    if not adverts_leave(sight):
+        return Due("adverts", "waiting for keepalived's adverts to leave", within_s=10 * sight.policy.vip.advert_s)
+    if facts.claim_lock != takeover.claims.get(sight.policy.node):
+        return _refuse("claim-lost", "the claim on this node's server was lost")
+    for name, connection in takeover.claims.items():
+        seen = sight.peers[name].evidence if name in sight.peers else None
+        if seen is not None and seen.facts is not None and seen.facts.claim_lock != connection:
+            return _refuse("claim-lost", f"the claim on {name} was lost")
+    row = EpochRow(reserved, sight.policy.node, takeover.boot_id)
+    effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row)
+    return Due("open", f"opening with epoch {reserved}", (effect,), within_s=sight.policy.limits.deadline_s * 3)
+
+
+def adverts_leave(sight: Sight) -> bool:
+    """Has keepalived sent an advert within what a backup waits? Judged at the moment we last looked for adverts."""
+    seen = sight.keepalived
+    if seen.advert_left_s is None or seen.looked_at_s is None:
+        return False
+    return seen.looked_at_s - seen.advert_left_s < ADVERTS_MISSED * sight.policy.vip.advert_s
