@@ -1,0 +1,110 @@
+"""Which accounts does vipguard need, with which privileges? The SQL that root runs on every node by itself.
+
+It is not written to the binary log: each node runs it, and no node's set of GTIDs grows. The statements stand alone,
+may run twice, and work on a server that booted closed. Without passwords the placeholders are no SQL, so that the
+text fails at its first account when somebody forgets to fill them in, instead of giving out a known password.
+"""
+
+from __future__ import annotations
+
+from vipguard.model.policy import MARIADB, Flavor, Policy, Replication
+
+_OPERATOR = {
+    MARIADB: (
+        "SLAVE MONITOR, BINLOG MONITOR, PROCESS, READ ONLY ADMIN, CONNECTION ADMIN, REPLICATION SLAVE ADMIN, "
+        "REPLICATION MASTER ADMIN, RELOAD"
+    ),
+    "mysql": (
+        "REPLICATION CLIENT, PROCESS, RELOAD, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN"
+    ),
+}
+EPOCH_TABLE = """\
+CREATE TABLE IF NOT EXISTS vipguard.epoch (
+    cluster VARCHAR(64) NOT NULL PRIMARY KEY,
+    epoch BIGINT UNSIGNED NOT NULL,
+    node VARCHAR(64) NOT NULL,
+    boot_id VARCHAR(36) NOT NULL,
+    opened_at DATETIME(6) NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
+"""
+
+
+def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str:
+    """Plain statements, each ending in `;`. `policy` holds the passwords when `with_passwords`."""
+    addresses = [node.address for node in policy.nodes]
+    user = policy.mysql.user
+    password = policy.mysql.password if with_passwords else None
+    operator = "".join(
+        _account(user, host, password)
+        + f"GRANT {_OPERATOR[flavor]} ON *.* TO {_name(user, host)};\n"
+        + (f"GRANT SELECT ON performance_schema.* TO {_name(user, host)};\n" if flavor != MARIADB else "")
+        + f"GRANT SELECT, INSERT, UPDATE, DELETE ON vipguard.* TO {_name(user, host)};\n"
+        for host in ("localhost", *addresses)
+    )
+    parts = [
+        _head(policy, flavor),
+        _before(flavor),
+        f"-- what survives of a takeover: who opened last\nCREATE DATABASE IF NOT EXISTS vipguard;\n{EPOCH_TABLE}",
+        f"-- vipguard itself, on this host and from its peers\n{operator}",
+        _replication(policy.replication, addresses, with_passwords),
+        _after(flavor),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(policy: Policy, flavor: Flavor) -> str:
+    client = "mariadb" if flavor == MARIADB else "mysql"
+    return (
+        f"-- Accounts of cluster {policy.cluster} on {flavor}, printed by `vipguard render accounts`.\n"
+        f"-- Run it as root on every node: {client} --socket={policy.mysql.socket} -u root\n"
+    )
+
+
+def _before(flavor: Flavor) -> str:
+    lines = [
+        "SET SESSION sql_log_bin = 0;",
+        "SET SESSION sql_mode = '';",
+        "SET NAMES utf8mb4;",
+    ]
+    if flavor != MARIADB:
+        lines += [
+            "-- super_read_only stops root too; read_only stays, so no application can write meanwhile",
+            "SET @vipguard_super_read_only = @@GLOBAL.super_read_only;",
+            "SET GLOBAL super_read_only = OFF;",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _after(flavor: Flavor) -> str:
+    if flavor == MARIADB:
+        return ""
+    return (
+        "-- as it was; where the text stopped before this line: SET GLOBAL super_read_only = ON\n"
+        "SET GLOBAL super_read_only = @vipguard_super_read_only;\n"
+    )
+
+
+def _replication(replication: Replication | None, addresses: list[str], with_passwords: bool) -> str:
+    if replication is None:
+        return "-- no replication account: the configuration has no [replication]\n"
+    password = replication.password if with_passwords else None
+    return "-- what a replica connects with\n" + "".join(
+        _account(replication.user, host, password)
+        + f"GRANT REPLICATION SLAVE ON *.* TO {_name(replication.user, host)};\n"
+        for host in addresses
+    )
+
+
+def _account(user: str, host: str, password: str | None) -> str:
+    secret = f"<PASSWORD OF {user}>" if password is None else _quoted(password)
+    name = _name(user, host)
+    return f"CREATE USER IF NOT EXISTS {name} IDENTIFIED BY {secret};\nALTER USER {name} IDENTIFIED BY {secret};\n"
+
+
+def _name(user: str, host: str) -> str:
+    return f"{_quoted(user)}@{_quoted(host)}"
+
+
+def _quoted(text: str) -> str:
+    """A string literal; the text has set sql_mode so that a backslash escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

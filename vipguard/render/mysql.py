@@ -1,0 +1,89 @@
+"""What must the database server be told, so that it boots closed and can be followed? The my.cnf part of this node."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from vipguard.model.policy import MARIADB, Flavor, Policy
+
+NET_TIMEOUT_S = 5  # how long a hung source reads as fine; the servers' default is a minute
+_GROUP = "[mysqld]"
+
+
+def my_cnf(policy: Policy, flavor: Flavor) -> str:
+    """The options that this node's server needs, with the reason for each."""
+    position = policy.nodes.index(policy.me) + 1
+    server_id = policy.me.server_id or position
+    place = (
+        "/etc/mysql/mariadb.conf.d/99-vipguard.cnf"
+        if flavor == MARIADB
+        else "/etc/mysql/conf.d/99-vipguard.cnf"
+    )
+    any_ipv6 = any(ip_address(node.address).version == 6 for node in policy.nodes) or policy.vip.version == 6
+    options = {
+        "This server's own number. Once it has replicated it must not change: set nodes.NAME.server_id\n"
+        "# in the configuration before a new node's name sorts in front of this one.": [
+            f"server_id = {server_id}"
+        ],
+        "It boots closed; vipguard alone opens it and starts replication.": _closed(flavor),
+        "Every transaction has a GTID, is in the binary log, and so can be compared and followed.\n"
+        "# Where the server has a binary log by another name already, keep that name.": [
+            "log_bin = binlog",
+            "relay_log = relaylog",
+            *_gtid(flavor, server_id),
+        ],
+        "A committed transaction survives the machine.": [
+            "sync_binlog = 1",
+            "innodb_flush_log_at_trx_commit = 1",
+        ],
+        "Two writers, should there ever be two, would at least not choose the same keys.": [
+            f"auto_increment_increment = {len(policy.nodes)}",
+            f"auto_increment_offset = {position}",
+        ],
+        "A source that hangs is noticed after these seconds, not after a minute.": [
+            f"{'slave' if flavor == MARIADB else 'replica'}_net_timeout = {NET_TIMEOUT_S}",
+        ],
+        "Peers and clients reach it: on its own address, and on the VIP, which comes later.": [
+            f"bind_address = {'::' if any_ipv6 else '0.0.0.0'}",
+            f"port = {policy.mysql.port}",
+            f"report_host = {policy.me.address}",
+        ],
+        "No connection waits for DNS, and no peer is locked out for connections that it broke off.": [
+            "skip_name_resolve = ON",
+            "max_connect_errors = 1000000",
+        ],
+        "Where vipguard looks for it.": [f"socket = {policy.mysql.socket}"],
+    }
+    body = "\n".join(f"\n# {why}\n" + "\n".join(lines) for why, lines in options.items())
+    head = (
+        f"# {flavor} on node {policy.node} of cluster {policy.cluster}, printed by `vipguard render mysql`.\n"
+        f"# Put it in {place}, restart the server,\n"
+        "# and see with `vipguard doctor` that nothing read later overrides it"
+    )
+    persisted = (
+        "." if flavor == MARIADB else ",\n# in particular no persisted super_read_only=OFF (mysqld-auto.cnf)."
+    )
+    return f"{head}{persisted}\n{_GROUP}{body}\n"
+
+
+def _closed(flavor: Flavor) -> list[str]:
+    if flavor == MARIADB:
+        return ["read_only = ON", "skip_slave_start = ON"]
+    return ["read_only = ON", "super_read_only = ON", "skip_replica_start = ON"]
+
+
+def _gtid(flavor: Flavor, server_id: int) -> list[str]:
+    if flavor == MARIADB:
+        return [
+            "log_slave_updates = ON",
+            "binlog_format = ROW",
+            f"gtid_domain_id = {server_id}",
+            "gtid_strict_mode = ON",
+        ]
+    return [
+        "log_replica_updates = ON",
+        "gtid_mode = ON",
+        "enforce_gtid_consistency = ON",
+        # ON throws away what was received and not applied yet, and the source may be dead
+        "relay_log_recovery = OFF",
+    ]
