@@ -1,0 +1,176 @@
+"""What can go wrong on purpose? Each fault is a context manager: it happens at the entry and is healed at the exit.
+
+To add one: write it here, and name it in FAULTS if `vipguard lab run` is to offer it. Healing a killed process is starting it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from vipguard.lab.cluster import Lab
+from vipguard.lab.network import Traffic
+from vipguard.lab.node import Node
+from vipguard.lab.process import Daemon
+
+
+@contextmanager
+def _killed(daemon: Daemon, again: Callable[[], None]) -> Iterator[None]:
+    daemon.kill9()
+    try:
+        yield
+    finally:
+        if daemon.node.space.alive:
+            again()
+
+
+@contextmanager
+def _stopped(daemon: Daemon) -> Iterator[None]:
+    daemon.stop()
+    try:
+        yield
+    finally:
+        daemon.cont()
+
+
+@contextmanager
+def kill_mysqld(node: Node) -> Iterator[None]:
+    """kill -9 of the server; healed: started again and answering."""
+
+    def again() -> None:
+        node.mysqld.start()
+        node.mysqld.wait_ready()
+
+    with _killed(node.mysqld, again):
+        yield
+
+
+def stop_mysqld(node: Node) -> AbstractContextManager[None]:
+    """SIGSTOP of the server: connections are accepted by the kernel and never answered."""
+    return _stopped(node.mysqld)
+
+
+def kill_keepalived(node: Node) -> AbstractContextManager[None]:
+    """kill -9 of both its processes: a VIP that it had stays behind."""
+    return _killed(node.keepalived, node.start_keepalived)
+
+
+def stop_keepalived(node: Node) -> AbstractContextManager[None]:
+    """SIGSTOP of both its processes: the adverts end, a VIP that it had stays."""
+    return _stopped(node.keepalived)
+
+
+def kill_agent(node: Node) -> AbstractContextManager[None]:
+    """kill -9 of the agent; healed: started again."""
+    return _killed(node.agent, node.start_agent)
+
+
+def stop_agent(node: Node) -> AbstractContextManager[None]:
+    """SIGSTOP of the agent."""
+    return _stopped(node.agent)
+
+
+@contextmanager
+def link_down(lab: Lab, node: Node) -> Iterator[None]:
+    """The node's cable is pulled out: its eth0 loses its carrier."""
+    lab.switch.port(node.name, up=False)
+    try:
+        yield
+    finally:
+        lab.switch.port(node.name, up=True)
+
+
+def cut_off(
+    lab: Lab, node: Node, *, traffic: Traffic = "all", percent: int = 100
+) -> AbstractContextManager[None]:
+    """The node reaches nobody and nobody reaches it, while its carrier stays up."""
+    return lab.switch.cut(node.name, None, traffic=traffic, percent=percent)
+
+
+@contextmanager
+def between_nodes(lab: Lab, *, traffic: Traffic = "all", percent: int = 100) -> Iterator[None]:
+    """No node reaches another one; the client and the witness reach all."""
+    names = list(lab.nodes)
+    with contextlib.ExitStack() as stack:
+        for index, one in enumerate(names):
+            for other in names[index + 1 :]:
+                stack.enter_context(lab.switch.cut(one, other, traffic=traffic, percent=percent))
+        yield
+
+
+def one_way(
+    lab: Lab, source: Node, target: Node, *, traffic: Traffic = "all"
+) -> AbstractContextManager[None]:
+    """What `source` sends does not reach `target`; the other direction works."""
+    return lab.switch.cut(source.name, target.name, traffic=traffic, both_ways=False)
+
+
+def no_witness(lab: Lab, node: Node) -> AbstractContextManager[None]:
+    """The host that serves as witness does not answer this node."""
+    return lab.switch.cut_host(node.name)
+
+
+@contextmanager
+def full_run(node: Node) -> Iterator[None]:
+    """The node's /run has no byte left."""
+    path = node.path("/run/lab-fill")
+    try:
+        with path.open("wb", buffering=0) as stream:
+            for size in (1 << 16, 1 << 12, 1):
+                with _until_full():
+                    while stream.write(bytes(size)) == size:
+                        pass
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _until_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
+
+
+@contextmanager
+def paused(node: Node) -> Iterator[None]:
+    """Every process of the node stands still, as in a paused virtual machine (its kernel still answers pings)."""
+    stopped: dict[int, object] = {}
+    # a process may fork while the others are stopped: look again until nothing new is found
+    while new := {pid: one for pid, one in node.space.processes().items() if pid not in stopped}:
+        for identity in new.values():
+            identity.signal(signal.SIGSTOP)
+        stopped.update(new)
+    try:
+        yield
+    finally:
+        for identity in node.space.processes().values():
+            identity.signal(signal.SIGCONT)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that can be asked for by name: what it does in a few words, and how it is made."""
+
+    what: str
+    make: Callable[[Lab, Node], AbstractContextManager[None]]
+
+
+FAULTS: dict[str, Fault] = {
+    "kill-mysqld": Fault("kill -9 of the server", lambda _, node: kill_mysqld(node)),
+    "stop-mysqld": Fault("SIGSTOP of the server", lambda _, node: stop_mysqld(node)),
+    "link-down": Fault("the cable pulled out", link_down),
+    "kill-keepalived": Fault("kill -9 of both keepalived processes", lambda _, node: kill_keepalived(node)),
+    "stop-keepalived": Fault("SIGSTOP of keepalived", lambda _, node: stop_keepalived(node)),
+    "kill-agent": Fault("kill -9 of the agent", lambda _, node: kill_agent(node)),
+    "stop-agent": Fault("SIGSTOP of the agent", lambda _, node: stop_agent(node)),
+    "cut-off": Fault("cut off from everybody, carrier up", lambda lab, node: cut_off(lab, node)),
+    "pause": Fault("every process of the node stopped", lambda _, node: paused(node)),
+    "full-run": Fault("no space left in /run", lambda _, node: full_run(node)),
+}
