@@ -1,0 +1,131 @@
+"""What does a server say of itself? One round of questions over a persistent session, as evidence.
+
+The same probe serves this host's server and a peer's. The agent asks ten times a second, so a round is one packet
+there and one back, read without decoding what nobody needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import Absent, CouldNotLook, Silent, VipguardError
+from ..model.evidence import Answer, Channel, ServerEvidence, ServerFacts
+from ..session import Deadline, Dialect, Lost, Session, dialect_of
+from ..session.dialect import Columns
+
+ATTEMPTS_MAX = (
+    4  # an ending session is replaced within the round; a server that ends each one has not answered
+)
+PAUSE_S = 0.01
+LATE_S = 0.1  # overdue by that much: we were not running, and the silence is ours
+
+
+class ServerProbe:
+    """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means."""
+
+    def __init__(
+        self, connect: Callable[[Deadline], Session], cluster: str, claim_lock: str, open_lock: str
+    ) -> None:
+        self._connect = connect
+        self._cluster, self._claim_lock, self._open_lock = cluster, claim_lock, open_lock
+        self._session: Session | None = None
+        self._dialect: Dialect = dialect_of("mariadb")
+        self._statement = ""
+        self._columns: Columns | None = None
+
+    def look(self, deadline_s: float, now: Callable[[], float], channels: bool = True) -> ServerEvidence:
+        """One round within `deadline_s` in all. Never raises for what the world does.
+
+        `channels=False` leaves the replication out, and costs half.
+        """
+        asked_at_s = now()
+        deadline = Deadline(deadline_s)
+        try:
+            facts = self._round(deadline, channels)
+        except Absent as exc:
+            return ServerEvidence(Answer.ABSENT, asked_at_s, now(), reason=str(exc))
+        except (Silent, Lost) as exc:
+            overdue_s = deadline.overdue_s()
+            if overdue_s > LATE_S:
+                reason = f"this prober was {overdue_s:.1f} s late, so it can't tell: {exc}"
+                return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=reason)
+            return ServerEvidence(Answer.SILENT, asked_at_s, now(), reason=str(exc))
+        except VipguardError as exc:
+            return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=str(exc))
+        return ServerEvidence(Answer.ANSWERED, asked_at_s, now(), facts)
+
+    def fileno(self) -> int:
+        """The session's socket, to be polled for a hang-up; -1 while there is none."""
+        return self._session.fileno() if self._session is not None else -1
+
+    @property
+    def connection_id(self) -> int | None:
+        """The session's id on the server; None while there is none."""
+        return self._session.connection_id if self._session is not None else None
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _round(self, deadline: Deadline, channels: bool) -> ServerFacts:
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return self._ask(deadline, channels)
+            except Lost:
+                self.close()
+                if attempt == ATTEMPTS_MAX - 1 or deadline.remaining() <= PAUSE_S:
+                    raise
+                if attempt:
+                    time.sleep(PAUSE_S)
+            except (ValueError, IndexError) as exc:
+                self.close()
+                raise CouldNotLook(f"the server's answer cannot be understood: {exc}") from exc
+            except VipguardError:
+                self.close()
+                raise
+        raise AssertionError("unreachable")
+
+    def _ask(self, deadline: Deadline, channels: bool) -> ServerFacts:
+        session = self._session or self._begin(deadline)
+        dialect = self._dialect
+        if channels:
+            rows, status = session.ask((self._statement, dialect.channels), deadline)
+        else:
+            rows, status = session.ask((self._statement,), deadline)[0], []
+        if not rows:
+            raise CouldNotLook(f"{session.place}: no row came back for the server's own variables")
+        said = dialect.read_facts(rows[0])
+        seen: tuple[Channel, ...] | None = None
+        if channels:
+            if status and self._columns is None:
+                self._columns = dialect.locate(session.columns(dialect.channels))
+            at = self._columns
+            seen = tuple(dialect.read_channel(row, at, said.gtid) for row in status) if at else ()
+        return ServerFacts(
+            flavor=session.flavor,
+            version=session.version,
+            server_id=said.server_id,
+            closed=said.closed,
+            gtid=said.gtid,
+            open_lock=said.open_lock,
+            claim_lock=said.claim_lock,
+            connection_id=session.connection_id,
+            epoch=said.epoch,
+            channels=seen,
+            datadir=said.datadir,
+            other_cluster=said.other_cluster,
+            process=session.server_process(),
+            uuid=said.uuid,
+        )
+
+    def _begin(self, deadline: Deadline) -> Session:
+        session = self._connect(deadline)
+        self._dialect = dialect_of(session.flavor)
+        self._columns = None
+        self._statement = self._dialect.facts(
+            session.literal, self._cluster, self._claim_lock, self._open_lock
+        )
+        self._session = session
+        return session

@@ -1,0 +1,197 @@
+"""In which words is it asked or told? All that differs between MariaDB's SQL and MySQL's, and reading their answers.
+
+Rows come as `Session.ask` gives them: bytes, None for NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..model.evidence import Channel, EpochRow, IoState
+from ..model.gtid import GtidSet
+from ..model.policy import MARIADB, MYSQL, Flavor
+from .wire import Row
+
+READ_ONLY = 1290  # ER_OPTION_PREVENTS_STATEMENT
+NO_SUCH_THREAD = 1094
+KILL_DENIED = 1095
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The first statement's row, read: what `ServerFacts` needs besides the channels."""
+
+    closed: bool
+    gtid: GtidSet
+    server_id: int
+    datadir: str
+    uuid: str
+    open_lock: int | None
+    claim_lock: int | None
+    epoch: EpochRow | None
+    other_cluster: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the columns of the replication status are in a row."""
+
+    name: int
+    host: int
+    port: int
+    io: int
+    sql: int
+    lag: int
+    received: int
+    executed: int  # MariaDB: Gtid_Slave_Pos
+    io_errno: int
+    io_error: int
+    sql_errno: int
+    sql_error: int
+    uses_gtid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One flavour's words. `{}` in a statement is the quoted name of a channel."""
+
+    flavor: Flavor
+    closed: str
+    gtid: tuple[str, ...]  # the set is the union of these
+    uuid: str
+    channels: str
+    channel_columns: tuple[str, ...]
+    close: str
+    stop_io: str
+    start_io: str
+    start_sql: str
+    start_both: str
+    reached: bytes  # what `wait` answers when the set is there
+    wait_function: str
+
+    open = "SET GLOBAL read_only = 0"  # MySQL: turns super_read_only off with it
+    sessions = "SHOW PROCESSLIST"
+
+    def facts(self, quote: Callable[[str], str], cluster: str, claim_lock: str, open_lock: str) -> str:
+        """One SELECT for everything but the channels; read its row with `read_facts`."""
+        gtid = self.gtid[0] if len(self.gtid) == 1 else f"CONCAT_WS(',', {', '.join(self.gtid)})"
+        name = quote(cluster)
+        return (
+            f"SELECT {self.closed}, {gtid}, @@global.server_id, @@global.datadir, {self.uuid},"
+            f" IS_USED_LOCK({quote(open_lock)}), IS_USED_LOCK({quote(claim_lock)}), e.epoch, e.node, e.boot_id,"
+            f" (SELECT MIN(o.cluster) FROM vipguard.epoch o WHERE o.cluster <> {name})"
+            f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
+        )
+
+    def read_facts(self, row: Row) -> Facts:
+        epoch = None
+        if row[7] is not None:
+            epoch = EpochRow(int(row[7]), _text(row[8]), _text(row[9]))
+        return Facts(
+            closed=row[0] == b"1",
+            gtid=GtidSet.parse(self.flavor, _text(row[1])),
+            server_id=_int(row[2]),
+            datadir=_text(row[3]),
+            uuid=_text(row[4]),
+            open_lock=None if row[5] is None else int(row[5]),
+            claim_lock=None if row[6] is None else int(row[6]),
+            epoch=epoch,
+            other_cluster=_text(row[10]) if epoch is None and row[10] is not None else None,
+        )
+
+    def own_gtid(self) -> str:
+        """SELECT of what the server has, applied or written there; `read_gtid` reads its row."""
+        return f"SELECT {self.closed}, {','.join(self.gtid)}"
+
+    def read_gtid(self, row: Row) -> GtidSet:
+        return GtidSet.parse(self.flavor, ",".join(_text(cell) for cell in row[1:]))
+
+    def wait(self, text: str, seconds: float) -> str:
+        return f"SELECT {self.wait_function}('{text}', {seconds:.3f})"
+
+    def locate(self, names: Sequence[str]) -> Columns:
+        """Raises ValueError when the server lacks a column."""
+        return Columns(*(names.index(name) for name in self.channel_columns))
+
+    def read_channel(self, row: Row, at: Columns, own: GtidSet) -> Channel:
+        """`own` was read before the row: so `applied` may be late, and is never early."""
+        io = _IO.get(row[at.io] or b"", "connecting")
+        lag = row[at.lag]
+        received, applied = None, None
+        if row[at.uses_gtid] not in (b"No", b"0"):
+            received = GtidSet.parse(self.flavor, _text(row[at.received]))
+            applied = own.contains(received)
+            if not applied:
+                applied = own.union(GtidSet.parse(self.flavor, _text(row[at.executed]))).contains(received)
+        return Channel(
+            name=_text(row[at.name]),
+            source_host=_text(row[at.host]),
+            source_port=_int(row[at.port]),
+            io=io,
+            sql_running=row[at.sql] == b"Yes",
+            lag_s=float(lag) if lag is not None and io == "running" else None,
+            received=received,
+            applied=applied,
+            io_errno=_int(row[at.io_errno]),
+            io_error=_text(row[at.io_error]),
+            sql_errno=_int(row[at.sql_errno]),
+            sql_error=_text(row[at.sql_error]),
+        )
+
+
+def dialect_of(flavor: Flavor) -> Dialect:
+    return _DIALECTS[flavor]
+
+
+_IO: dict[bytes, IoState] = {b"Yes": "running", b"No": "stopped", b"Connecting": "connecting"}
+
+
+def _text(cell: bytes | None) -> str:
+    return "" if cell is None else cell.decode("utf-8", "replace")
+
+
+def _int(cell: bytes | None) -> int:
+    return int(cell) if cell else 0
+
+
+_DIALECTS: dict[str, Dialect] = {
+    MARIADB: Dialect(
+        flavor="mariadb",
+        closed="@@global.read_only",
+        gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
+        uuid="''",
+        channels="SHOW ALL SLAVES STATUS",
+        channel_columns=(
+            "Connection_name", "Master_Host", "Master_Port", "Slave_IO_Running", "Slave_SQL_Running",
+            "Seconds_Behind_Master", "Gtid_IO_Pos", "Gtid_Slave_Pos", "Last_IO_Errno", "Last_IO_Error",
+            "Last_SQL_Errno", "Last_SQL_Error", "Using_Gtid",
+        ),
+        close="SET GLOBAL read_only = 1",
+        stop_io="STOP SLAVE {} IO_THREAD",
+        start_io="START SLAVE {} IO_THREAD",
+        start_sql="START SLAVE {} SQL_THREAD",
+        start_both="START SLAVE {}",
+        reached=b"0",
+        wait_function="MASTER_GTID_WAIT",
+    ),
+    MYSQL: Dialect(
+        flavor="mysql",
+        closed="@@global.super_read_only",
+        gtid=("@@global.gtid_executed",),
+        uuid="@@global.server_uuid",
+        channels="SHOW REPLICA STATUS",
+        channel_columns=(
+            "Channel_Name", "Source_Host", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running",
+            "Seconds_Behind_Source", "Retrieved_Gtid_Set", "Executed_Gtid_Set", "Last_IO_Errno", "Last_IO_Error",
+            "Last_SQL_Errno", "Last_SQL_Error", "Auto_Position",
+        ),
+        close="SET GLOBAL super_read_only = 1",
+        stop_io="STOP REPLICA IO_THREAD FOR CHANNEL {}",
+        start_io="START REPLICA IO_THREAD FOR CHANNEL {}",
+        start_sql="START REPLICA SQL_THREAD FOR CHANNEL {}",
+        start_both="START REPLICA FOR CHANNEL {}",
+        reached=b"0",
+        wait_function="WAIT_FOR_EXECUTED_GTID_SET",
+    ),
+}  # fmt: skip
