@@ -26,7 +26,7 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, EpochRow
 from ..model.gtid import GtidSet
-from ..model.memory import Memory
+from ..model.memory import Memory, Stopped
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass, classify
 
@@ -195,7 +195,7 @@ def _make_ready(
     effects: list[Effect] = []
     reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
     if not takeover.remembered:
-        effects.append(Remember(2.0, Memory(reserved, sight.memory.completed)))
+        effects.append(Remember(2.0, Memory(reserved, sight.memory.completed, _stopped(takeover, sight))))
     if takeover.opener is None:
         effects.append(PrepareOpen(limits.deadline_s))
     step = _catch_up(takeover, sight, found)
@@ -210,6 +210,12 @@ def _make_ready(
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
         return Due("look", "looking once more before opening", (Look(limits.deadline_s),), within_s=2 * limits.deadline_s)
     return _open(takeover, sight, reserved)
+
+
+def _stopped(takeover: Takeover, sight: Sight) -> Stopped | None:
+    """Remembered before the IO thread is stopped: without it a new agent could not tell why it stands."""
+    good = sight.good_lag
+    return Stopped(takeover.boot_id, good.lag_s, good.at_s, good.source_s) if good else None
 
 
 def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
@@ -227,7 +233,8 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
             if epoch >= sight.own_epoch and not mine.contains(seen.facts.gtid):
                 receive = Receive(1.0, seen.facts.gtid)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
-        return Due("stop-receiving", "stopping the IO thread", (StopReceiving(1.0),), within_s=3.0)
+        stop = (StopReceiving(1.0),) if takeover.remembered else ()
+        return Due("stop-receiving", "stopping the IO thread", stop, within_s=3.0)
     if takeover.drained is None:
         return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
     return None

@@ -1,0 +1,269 @@
+"""What does a worker's report change? Results and failures of effects, recorded in the draft of a world.
+
+A report whose flight is no longer the current one of its key came too late: it tells nothing that may be relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..model.effect import (
+    Announce,
+    AskArp,
+    Claim,
+    Closed,
+    ClosePeer,
+    CloseServer,
+    Drain,
+    DropOpener,
+    KillServer,
+    Look,
+    Open,
+    PrepareOpen,
+    ProbeDisk,
+    ProbePeer,
+    ProbeServer,
+    Receive,
+    Release,
+    Remember,
+    RemoveVip,
+    StartReceiving,
+    StartReplication,
+    StopReceiving,
+    WriteTrack,
+)
+from ..model.evidence import Answer, DiskEvidence, ServerEvidence
+from ..model.gtid import GtidSet
+from ..model.memory import Completed, Memory
+from ..notify.takeover import Takeover
+from .event import Claimed, Did, Failed, Looked, Prepared
+from .world import Closing, HoldOff, Resting, Taking, Writing, see_address, see_peer, see_server
+
+if TYPE_CHECKING:
+    from .step import Draft
+
+BACK_OFF_S = 1.0
+BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
+COUNTED = (Claim, AskArp, StopReceiving, Drain, PrepareOpen, Remember, Look, Open, ClosePeer, Receive)
+
+
+def report(draft: Draft, did: Did) -> None:
+    """Record one report, unless its flight was given up."""
+    flight = draft.world.flights.get(did.effect.key)
+    if flight is None or flight.number != did.flight:
+        return
+    land(draft, did.effect.key)
+    if isinstance(did.result, Failed):
+        failed(draft, did, did.result)
+    else:
+        succeeded(draft, did)
+
+
+def land(draft: Draft, key: str) -> None:
+    draft.set(flights={k: v for k, v in draft.world.flights.items() if k != key})
+
+
+def expire(draft: Draft) -> None:
+    """A flight without a report by its deadline may have happened: it counts as failed, not as undone."""
+    for key, flight in list(draft.world.flights.items()):
+        if draft.now_s > flight.until_s:
+            land(draft, key)
+            late = Did(flight.number, flight.effect, None)
+            draft.say(f"late:{key}", "worker-late", "warning", deadline_s=flight.effect.deadline_s)
+            failed(draft, late, Failed("no report within its deadline"))
+
+
+def succeeded(draft: Draft, did: Did) -> None:
+    effect, result = did.effect, did.result
+    draft.forget(f"late:{effect.key}")
+    match effect, result:
+        case ProbeServer(), ServerEvidence():
+            draft.world = see_server(draft.world, result)
+        case ProbePeer(), ServerEvidence():
+            draft.world = see_peer(draft.world, effect.node, result)
+        case ProbeDisk(), DiskEvidence():
+            draft.set(disk=result)
+        case Look(), Looked():
+            draft.world = see_server(see_address(draft.world, result.address), result.server)
+            _record(draft, looked_s=result.asked_at_s)
+        case CloseServer(), Closed():
+            draft.note("closed", "read-only-verified", killed=result.killed, gtid=str(result.gtid))
+            if isinstance(draft.world.phase, Closing):
+                closed(draft, draft.world.phase)
+        case KillServer(), _:
+            gone = ServerEvidence(Answer.ABSENT, draft.now_s, draft.now_s, reason="killed")
+            draft.set(server=gone, exited_s=draft.now_s, silent_since_s=None)
+        case WriteTrack(), _:
+            draft.set(track=effect.value)
+            draft.forget("track-file")
+            draft.note("track-file", "written", value=effect.value)
+        case Remember(), _:
+            draft.set(memory=effect.memory)
+            draft.forget("memory")
+            if isinstance(draft.world.phase, Taking) and draft.world.phase.takeover.reserved is None:
+                _record(draft, reserved=effect.memory.epoch, remembered=True)
+        case StartReplication() | StartReceiving(), _:
+            draft.note("replication", "started", threads="both" if isinstance(effect, StartReplication) else "io")
+            if draft.world.memory.stopped is not None:
+                draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
+        case RemoveVip(), _:
+            draft.note("vip-removed", "left-over-vip", "warning")
+        case _:
+            _taken_step(draft, did)
+
+
+def _taken_step(draft: Draft, did: Did) -> None:
+    """Results that move a takeover on."""
+    effect, result = did.effect, did.result
+    match effect, result:
+        case Claim(), Claimed():
+            _claimed(draft, effect.node, result)
+        case ClosePeer(), ServerEvidence():
+            draft.note("peer-closed", effect.node)
+            draft.world = see_peer(draft.world, effect.node, result)
+        case AskArp(), Mapping():
+            _record(draft, arp=result, arp_s=draft.now_s)
+        case PrepareOpen(), Prepared():
+            if isinstance(draft.world.phase, Writing):
+                draft.set(phase=replace(draft.world.phase, opener=result.connection, since_s=draft.now_s))
+            elif not _record(draft, opener=result.connection, prepared_s=result.at_s):
+                draft.send(DropOpener(0.5))
+        case StopReceiving(), _:
+            draft.set(join_due=True)
+            _record(draft, stopped=True)
+        case Drain(), GtidSet():
+            _record(draft, drained=result)
+        case Open(), _:
+            if not _record(draft, opened=True):
+                draft.note("opened-too-late", "stale-open", "warning")
+                begin_closing(draft, "stale-open", "an opening came through after its takeover was given up")
+        case _:
+            pass
+
+
+def _claimed(draft: Draft, node: str, result: Claimed) -> None:
+    if node == draft.world.policy.node:
+        draft.world = see_server(draft.world, result.evidence)
+    else:
+        draft.world = see_peer(draft.world, node, result.evidence)
+    if result.connection is not None:
+        draft.set(claims={**draft.world.claims, node: result.connection})
+        if not isinstance(draft.world.phase, Taking):
+            draft.send(Release(0.5, node))
+            return
+        _record(draft, claims={**draft.world.phase.takeover.claims, node: result.connection})
+    elif result.evidence.answered:
+        _record(draft, failed=("claim-denied", f"another node holds the claim on {node}"))
+
+
+def _record(draft: Draft, **changes: object) -> bool:
+    """Note progress of the takeover under way; False when there is none."""
+    phase = draft.world.phase
+    if not isinstance(phase, Taking):
+        return False
+    takeover = replace(phase.takeover, **changes)  # type: ignore[arg-type]
+    draft.set(phase=replace(phase, takeover=takeover))
+    return True
+
+
+def failed(draft: Draft, did: Did, failure: Failed) -> None:
+    """A failed step of a takeover ends it; an opening that may have happened is closed at once."""
+    effect, phase = did.effect, draft.world.phase
+    match effect:
+        case CloseServer() | KillServer():
+            draft.note("close-failed", type(effect).__name__, "error", reason=failure.text)
+            if isinstance(phase, Closing):
+                draft.set(phase=replace(phase, failed=True))
+        case WriteTrack():
+            draft.set(track=None)
+            draft.say("track-file", "track-file-unwritable", "error", reason=failure.text)
+        case Remember() if not isinstance(phase, Taking):
+            draft.say("memory", "memory-unwritable", "error", reason=failure.text)
+        case Receive() | Drain() | Announce() | ProbeServer() | ProbePeer() | ProbeDisk() | Look() if not failure.refused:
+            draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
+        case PrepareOpen() if isinstance(phase, Writing):
+            draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
+        case Open():
+            draft.note("open-failed", "open-may-have-happened", "error", reason=failure.text)
+            hold_off(draft, "open-failed", failure.text)
+            begin_closing(draft, "open-failed", failure.text)
+        case _ if isinstance(effect, COUNTED) and isinstance(phase, Taking):
+            _record(draft, failed=(f"{_kebab(type(effect).__name__)}-failed", failure.text))
+        case _:
+            draft.say(f"failed:{effect.key}", "effect-failed", "warning", reason=failure.text)
+
+
+def _kebab(name: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def rest(draft: Draft, what: str, rule: str) -> None:
+    """The server is closed or gone, and nothing is under way."""
+    draft.note(what, rule)
+    if isinstance(draft.world.phase, Taking | Writing | Closing):
+        draft.send(DropOpener(0.5))
+    draft.set(phase=Resting(draft.now_s))
+    release(draft)
+
+
+def closed(draft: Draft, phase: Closing) -> None:
+    """The close came through, by read_only or by kill."""
+    if phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken"):
+        hold_off(draft, phase.rule, phase.text)
+    rest(draft, "handed-back", phase.rule)
+
+
+def begin_closing(draft: Draft, rule: str, text: str) -> None:
+    draft.note("closing", rule, "warning", text=text)
+    draft.set(phase=Closing(rule, text, draft.now_s))
+    release(draft)
+
+
+def release(draft: Draft) -> None:
+    for node in draft.world.claims:
+        draft.send(Release(0.5, node))
+    draft.set(claims={})
+
+
+def hold_off(draft: Draft, rule: str, text: str) -> None:
+    """Leave the VIP to others for a while that differs from node to node."""
+    names = [node.name for node in draft.world.policy.nodes]
+    back_off_s = BACK_OFF_S + BACK_OFF_STEP_S * names.index(draft.world.policy.node)
+    draft.say("refused", rule, "warning", text=text, back_off_s=back_off_s)
+    draft.set(hold_off=HoldOff(rule, text, draft.now_s + back_off_s))
+
+
+def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
+    """Give the takeover up; an opening that is under way may still come through, so the server is closed then."""
+    opening = "Open" in draft.world.flights
+    facts = draft.world.server.facts if draft.world.server else None
+    draft.note("takeover-abandoned", rule, "warning", text=text)
+    if blame:
+        hold_off(draft, rule, text)
+    draft.send(DropOpener(0.5))
+    if opening or (facts is not None and not facts.closed):
+        begin_closing(draft, rule, text)
+    else:
+        draft.set(phase=Resting(draft.now_s))
+        release(draft)
+
+
+def complete(draft: Draft, takeover: Takeover) -> None:
+    """The epoch row is written: this node is the writer."""
+    world = draft.world
+    assert takeover.reserved is not None and world.process is not None
+    done = Completed(takeover.reserved, world.boot_id, world.process)
+    draft.note(
+        "takeover-complete",
+        "taken-over",
+        epoch=takeover.reserved,
+        took_ms=round((draft.now_s - takeover.began_s) * 1000, 1),
+        drained=str(takeover.drained),
+    )
+    draft.set(phase=Writing(takeover.reserved, takeover.opener, draft.now_s), hold_off=None, diverged=None)
+    draft.send(Announce(2.0))
+    draft.send(Remember(2.0, Memory(takeover.reserved, done, world.memory.stopped)))
+    release(draft)
+

@@ -1,0 +1,337 @@
+"""What is due now? `step(world, event, now_s) -> (world, flights)`: pure, the same for every event.
+
+First the event is recorded, then everything that is due of the whole world is worked out: the phase, the VIP's
+verdict, the track file, replication, the next looks. Nothing here waits, reads a clock or touches a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..checks import writer
+from ..model.effect import (
+    CloseServer,
+    Effect,
+    KillServer,
+    Note,
+    PrepareOpen,
+    ProbeDisk,
+    ProbePeer,
+    ProbeServer,
+    RemoveVip,
+    WriteTrack,
+)
+from ..model.evidence import Answer
+from ..model.sight import Sight
+from ..model.verdict import Standing, Verdict
+from ..notify import rejoin
+from ..notify.handback import Standing as Belief
+from ..notify.handback import why_close
+from ..notify.takeover import Takeover, due
+from . import outcome
+from .event import Did, Event, Tick
+from .world import Closing, Flight, Resting, Starting, Taking, World, Writing, fold, probing
+
+GRACE_S = 0.3  # a worker's own bookkeeping on top of its deadline
+PEER_CHANNELS_TICKS = 10
+DISK_S = 5.0
+
+
+class Draft:
+    """A world in the making: changed in place within one step, with the effects that came due."""
+
+    def __init__(self, world: World, now_s: float) -> None:
+        self.world, self.now_s = world, now_s
+        self.orders: list[Flight] = []
+
+    @property
+    def sight(self) -> Sight:
+        return self.world.sight(self.now_s)
+
+    def set(self, **changes: object) -> None:
+        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
+
+    def send(self, effect: Effect) -> None:
+        """Order `effect`, unless one of its key is under way."""
+        if effect.key in self.world.flights:
+            return
+        number, until_s = self.world.next_flight, self.now_s + effect.deadline_s + GRACE_S
+        flight = Flight(number, effect, self.now_s, until_s)
+        self.orders.append(flight)
+        self.set(next_flight=number + 1)
+        if not isinstance(effect, Note):
+            self.set(flights={**self.world.flights, effect.key: flight})
+
+    def note(self, what: str, rule: str, level: str = "info", **numbers: object) -> None:
+        self.orders.append(Flight(0, Note(0.0, what, rule, level, tuple(numbers.items())), self.now_s, self.now_s))
+
+    def say(self, topic: str, rule: str, level: str = "info", **numbers: object) -> None:
+        """Note a standing fact once, and again only when its rule changed."""
+        if self.world.said.get(topic) == rule:
+            return
+        self.set(said={**self.world.said, topic: rule})
+        self.note(topic, rule, level, **numbers)
+
+    def forget(self, topic: str) -> None:
+        if topic in self.world.said:
+            self.set(said={k: v for k, v in self.world.said.items() if k != topic})
+
+
+def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
+    """The next world, and the flights (effects with their numbers) that are to start, in order."""
+    draft = Draft(fold(world, event, now_s), now_s)
+    if isinstance(event, Did):
+        outcome.report(draft, event)
+    outcome.expire(draft)
+    _advance(draft)
+    _judge(draft)
+    _join(draft)
+    if isinstance(event, Tick):
+        _look(draft)
+        draft.set(gap_s=0.0)
+    return draft.world, tuple(draft.orders)
+
+
+def _advance(draft: Draft) -> None:
+    """Let each phase do what is due; one that ends hands over to the next in the same step."""
+    for _ in range(6):
+        before = draft.world.phase
+        _PHASES[type(before)](draft)
+        if type(draft.world.phase) is type(before):
+            return
+
+
+def _starting(draft: Draft) -> None:
+    """Decide nothing before the server, the addresses and every peer were seen or had their time."""
+    world, limits = draft.world, draft.world.policy.limits
+    late = draft.now_s - world.began_s > 2 * limits.deadline_s
+    peers = all(peer.evidence is not None for peer in world.peers.values())
+    if world.address is None or world.server is None or not (peers or late):
+        return
+    facts, sight, done = world.server.facts, draft.sight, world.memory.completed
+    if facts is None:
+        if world.server.answer is Answer.ABSENT or not sight.vip_here or (done is None and late):
+            outcome.rest(draft, "started", "agent-started")
+        return
+    if facts.closed:
+        outcome.rest(draft, "started", "agent-started")
+        return
+    if done is None or not sight.vip_here or done.boot_id != world.boot_id or done.process != facts.process:
+        _close(draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why")
+    elif max(sight.peers_epoch, sight.own_epoch) > done.epoch:
+        _close(draft, "higher-epoch", f"epoch {max(sight.peers_epoch, sight.own_epoch)} is known, this node's is {done.epoch}")
+    else:
+        draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
+        draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
+
+
+def _resting(draft: Draft) -> None:
+    world, sight = draft.world, draft.sight
+    assert isinstance(world.phase, Resting)
+    facts = world.server.facts if world.server and world.server.asked_at_s >= world.phase.since_s else None
+    why = why_close(Belief(None), sight) if facts is not None and not facts.closed else None
+    if why is not None:
+        _close(draft, *why)
+        return
+    if not sight.vip_here:
+        return
+    if world.keepalived.alive is False or (world.said.get("closing") == "adverts-stopped" and sight.parked):
+        draft.send(RemoveVip(1.0))
+        return
+    if facts is None or sight.parked or sight.isolated:
+        return
+    if sight.claimed_by_other:
+        outcome.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
+        return
+    unfit = _unfit(world, sight)
+    if unfit is not None:
+        outcome.hold_off(draft, *unfit)
+        return
+    draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
+    takeover = Takeover(draft.now_s, world.boot_id)
+    draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
+    draft.forget("refused")
+
+
+def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
+    """A former writer that closed itself with nobody open since has the newest history, whatever its replica side says."""
+    done = world.memory.completed
+    was_writer = done is not None and done.epoch >= sight.highest_epoch and done.boot_id == world.boot_id
+    facts = world.server.facts if world.server else None
+    same = facts is not None and done is not None and done.process == facts.process
+    return None if was_writer and same else writer.unfit(sight)
+
+
+def _taking(draft: Draft) -> None:
+    world, sight, phase = draft.world, draft.sight, draft.world.phase
+    assert isinstance(phase, Taking)
+    facts = world.server.facts if world.server else None
+    if world.server is not None and world.server.answer is Answer.ABSENT:
+        outcome.abandon(draft, "server-absent", "the server went away during the takeover")
+    elif not sight.vip_here:
+        outcome.abandon(draft, "vip-gone", "the VIP left during the takeover", blame=False)
+    elif world.gap_s > world.policy.limits.lease_s:
+        outcome.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
+    elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
+        outcome.abandon(draft, "opened-by-another-hand", "the server became writable during the takeover")
+    else:
+        _go_on(draft, phase, sight)
+
+
+def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
+    now = due(phase.takeover, sight)
+    if now.refuse:
+        outcome.abandon(draft, now.waiting, now.text)
+        return
+    if now.complete:
+        outcome.complete(draft, phase.takeover)
+        return
+    if now.waiting != phase.waiting:
+        elapsed_ms = round((draft.now_s - phase.takeover.began_s) * 1000, 1)
+        draft.note("takeover-step", now.waiting, text=now.text, at_ms=elapsed_ms)
+        phase = replace(phase, waiting=now.waiting, waiting_since_s=draft.now_s)
+        draft.set(phase=phase)
+    if now.within_s is not None and draft.now_s - phase.waiting_since_s > now.within_s:
+        outcome.abandon(draft, f"{now.waiting}-timeout", f"{now.text}: not done within {now.within_s:g} s")
+        return
+    for effect in now.effects:
+        draft.send(effect)
+
+
+def _writing(draft: Draft) -> None:
+    world, sight, phase = draft.world, draft.sight, draft.world.phase
+    assert isinstance(phase, Writing)
+    if world.server is not None and world.server.answer is Answer.ABSENT:
+        draft.note("writer-lost", "holder-server-absent", "warning", reason=world.server.reason)
+        outcome.rest(draft, "writer-lost", "holder-server-absent")
+        return
+    why = why_close(Belief(phase.epoch, world.gap_s), sight)
+    if why is not None:
+        _close(draft, *why)
+        return
+    if sight.hung and world.policy.fence.kill_hung and sight.peer_eligible and world.process is not None:
+        draft.say("kill", "hung-server", "warning", hang_s=world.policy.limits.hang_s)
+        draft.send(KillServer(1.0, world.process))
+        return
+    facts = world.server.facts if world.server else None
+    if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
+        return
+    if facts.closed:
+        outcome.rest(draft, "found-closed", "closed-by-another-hand")
+    elif phase.opener is None or facts.open_lock != phase.opener:
+        _regain(draft, phase, facts.open_lock)
+
+
+def _regain(draft: Draft, phase: Writing, holder: int | None) -> None:
+    """The session with the open lock is gone, or this agent is new: an open server without its lock is fair game."""
+    if holder is not None and phase.opener is not None and holder != phase.opener:
+        _close(draft, "open-lock-taken", "another session holds this node's open lock")
+        return
+    draft.send(PrepareOpen(draft.world.policy.limits.deadline_s, adopt=True))
+
+
+def _closing(draft: Draft) -> None:
+    """Close on one connection while another kills what blocks; past `close_s` kill the server (law 3)."""
+    world, phase, limits = draft.world, draft.world.phase, draft.world.policy.limits
+    assert isinstance(phase, Closing)
+    server = world.server
+    asked_since = server is not None and server.asked_at_s > phase.since_s
+    if asked_since and server is not None and server.answer is Answer.ABSENT:
+        outcome.closed(draft, phase)
+        return
+    if "KillServer" in world.flights or "CloseServer" in world.flights:
+        return
+    if asked_since and server is not None and server.facts is not None and server.facts.closed:
+        outcome.closed(draft, phase)
+        return
+    if phase.failed and world.process is not None:
+        draft.note("kill", "not-closed-in-time", "warning", close_s=limits.close_s)
+        draft.send(KillServer(1.0, world.process))
+    else:
+        draft.send(CloseServer(limits.close_s))
+
+
+def _close(draft: Draft, rule: str, text: str) -> None:
+    draft.note("closing", rule, "warning", text=text)
+    draft.set(phase=Closing(rule, text, draft.now_s), said={**draft.world.said, "closing": rule})
+    _closing(draft)
+
+
+_PHASES: dict[type, Callable[[Draft], None]] = {
+    Starting: _starting,
+    Resting: _resting,
+    Taking: _taking,
+    Writing: _writing,
+    Closing: _closing,
+}
+
+
+def _standing(world: World) -> Standing:
+    if isinstance(world.phase, Writing | Closing):
+        return "holder"
+    vip = world.address is not None and world.address.vip_present
+    if isinstance(world.phase, Starting):
+        return "holder" if vip else "candidate"
+    return "taking" if vip else "candidate"
+
+
+def _judge(draft: Draft) -> None:
+    """The verdict, and the track file after it. A closing node keeps the VIP until it is closed (law 3)."""
+    world = draft.world
+    verdict = writer.judge(draft.sight, _standing(world))
+    _tell(draft, world.verdict, verdict)
+    draft.set(verdict=verdict)
+    vip = world.address is None or world.address.vip_present
+    if isinstance(world.phase, Closing) or (isinstance(world.phase, Starting) and vip and world.track is not None):
+        return
+    wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
+    draft.set(track_asked=wanted)
+    if world.track != wanted:
+        draft.send(WriteTrack(1.0, wanted))
+
+
+def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
+    if old is not None and (old.rule, old.standing) == (new.rule, new.standing):
+        return
+    draft.note("verdict", new.rule, standing=new.standing, eligibility=new.eligibility.value, text=new.text, **dict(new.numbers))
+
+
+def _join(draft: Draft) -> None:
+    """Replication is started only where this agent or a restart stopped it; an operator's STOP stays."""
+    world, sight = draft.world, draft.sight
+    if not world.join_due or world.server is None or not world.server.answered:
+        return
+    if not isinstance(world.phase, Resting | Writing) or world.server.asked_at_s < world.phase.since_s:
+        return
+    if isinstance(world.phase, Writing):
+        join = rejoin.writer(sight)
+    elif not sight.vip_here and not sight.claimed_by_other:
+        join = rejoin.standby(sight)
+    else:
+        return
+    diverged = join.text + f": {join.apart}" if join.rule == "diverged" else None
+    if join.rule != "join-compare-again":
+        draft.set(diverged=diverged)
+        level = "error" if join.apart is not None else "info"
+        draft.say("rejoin", join.rule, level, text=join.text, gtids=str(join.apart) if join.apart else "")
+    if join.rule == "joined":
+        draft.set(join_due=False)
+    elif join.effect is not None:
+        draft.send(join.effect)
+
+
+def _look(draft: Draft) -> None:
+    """Send the probes of this tick, each only when its last has come back."""
+    world, limits = draft.world, draft.world.policy.limits
+    draft.send(ProbeServer(limits.deadline_s))
+    busy = probing(world)
+    for index, name in enumerate(world.peers):
+        if name not in busy:
+            channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
+            draft.send(ProbePeer(limits.deadline_s, name, channels))
+    facts = world.server.facts if world.server else None
+    if facts is not None and facts.datadir:
+        if world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S:
+            draft.set(disk_asked_s=draft.now_s)
+            draft.send(ProbeDisk(2.0, facts.datadir))
