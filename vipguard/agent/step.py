@@ -294,7 +294,10 @@ def _judge(draft: Draft) -> None:
 def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
     if old is not None and (old.rule, old.standing) == (new.rule, new.standing):
         return
-    draft.note("verdict", new.rule, standing=new.standing, eligibility=new.eligibility.value, text=new.text, **dict(new.numbers))
+    numbers: dict[str, object] = dict(new.numbers)
+    draft.note(
+        "verdict", new.rule, standing=new.standing, eligibility=new.eligibility.value, text=new.text, **numbers
+    )
 
 
 def _join(draft: Draft) -> None:

@@ -1,0 +1,143 @@
+"""What does the agent tell about itself and the cluster? The world as plain data, for the socket's `status`.
+
+What SQL cannot tell of a peer is null here and "not seen from here" on the screen: its VRRP state, its VIP, its own
+verdict. An advert heard from it says that its keepalived is MASTER.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..checks import lag
+from ..model.sight import PeerSight, Sight, is_writer
+from .world import Closing, Taking, World, Writing
+
+ADVERT_FRESH = 3.0
+
+
+def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any]]) -> dict[str, Any]:
+    """The status as JSON-ready data. Times are seconds ago (`…_ago_s`) or durations in seconds.
+
+    `nodes` holds this node first, then the peers by name. `story` are the recent notes, oldest first.
+    """
+    sight = world.sight(now_s)
+    nodes = [_own(world, sight), *(_peer(sight, peer) for peer in world.peers.values())]
+    return {
+        "cluster": world.policy.cluster,
+        "node": world.policy.node,
+        "version": version,
+        "agent": "answers",
+        "vip": str(world.policy.vip.address),
+        "epoch": sight.highest_epoch,
+        "phase": type(world.phase).__name__.lower(),
+        "waiting": _waiting(world),
+        "writers": [node["node"] for node in nodes if node["writable"]],
+        "nodes": nodes,
+        "witnesses": {name: _ago(now_s, at_s) for name, at_s in sight.witnesses.items()},
+        "story": story,
+    }
+
+
+def _waiting(world: World) -> str | None:
+    if isinstance(world.phase, Taking):
+        return world.phase.waiting
+    return world.phase.rule if isinstance(world.phase, Closing) else None
+
+
+def _own(world: World, sight: Sight) -> dict[str, Any]:
+    facts = world.server.facts if world.server else None
+    verdict = world.verdict
+    measured = lag.measure(sight)
+    return {
+        "node": world.policy.node,
+        "here": True,
+        "address": world.policy.me.address,
+        "priority": world.policy.me.priority,
+        "server": world.server.answer.value if world.server else None,
+        "reason": world.server.reason if world.server else "",
+        "version": f"{facts.flavor} {facts.version}" if facts else None,
+        "vrrp": sight.keepalived.state,
+        "keepalived": sight.keepalived.alive,
+        "vip": sight.address.vip_present if sight.address else None,
+        "link_up": sight.address.link_up if sight.address else None,
+        "writable": None if facts is None else not facts.closed,
+        "writer": isinstance(world.phase, Writing),
+        "eligibility": verdict.eligibility.value if verdict else None,
+        "rule": verdict.rule if verdict else None,
+        "text": verdict.text if verdict else None,
+        "standing": verdict.standing if verdict else None,
+        "lag_s": None if isinstance(world.phase, Writing) else measured.lag_s,
+        "lag_rule": measured.rule,
+        "threads": _threads(facts.channels if facts else None),
+        "errant": str(sight.errant) if sight.errant is not None and not sight.errant.is_empty else "",
+        "diverged": world.diverged,
+        "epoch": facts.epoch.epoch if facts and facts.epoch else None,
+        "gtid": str(facts.gtid) if facts else None,
+        "track_file": world.track,
+        "disk_free_bytes": world.disk.free_bytes if world.disk else None,
+        "seen_ago_s": _ago(sight.now_s, world.server.seen_at_s if world.server else None),
+    }
+
+
+def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
+    seen = peer.evidence
+    facts = seen.facts if seen else None
+    advert_ago_s = _ago(sight.now_s, peer.advert_s)
+    master = advert_ago_s is not None and advert_ago_s < ADVERT_FRESH * sight.policy.vip.advert_s
+    return {
+        "node": peer.node.name,
+        "here": False,
+        "address": peer.node.address,
+        "priority": peer.node.priority,
+        "server": seen.answer.value if seen else None,
+        "reason": seen.reason if seen else "",
+        "version": f"{facts.flavor} {facts.version}" if facts else None,
+        "vrrp": "MASTER" if master else None,
+        "keepalived": True if master else None,
+        "vip": True if master else None,
+        "link_up": None,
+        "writable": None if facts is None else not facts.closed,
+        "writer": is_writer(seen),
+        "eligibility": None if peer.eligible is None else ("eligible" if peer.eligible else "ineligible"),
+        "rule": None,
+        "text": None,
+        "standing": None,
+        "lag_s": _peer_lag(peer),
+        "lag_rule": None,
+        "threads": _threads(facts.channels if facts else None),
+        "errant": "",
+        "diverged": None,
+        "epoch": facts.epoch.epoch if facts and facts.epoch else None,
+        "gtid": str(facts.gtid) if facts else None,
+        "track_file": None,
+        "disk_free_bytes": None,
+        "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
+        "alive_ago_s": _ago(sight.now_s, peer.alive_s),
+    }
+
+
+def _peer_lag(peer: PeerSight) -> float | None:
+    facts = peer.evidence.facts if peer.evidence else None
+    lags = [c.lag_s for c in facts.channels or ()] if facts else []
+    known = [lag_s for lag_s in lags if lag_s is not None]
+    return max(known) if known and len(known) == len(lags) else None
+
+
+def _threads(channels: Any) -> list[dict[str, Any]] | None:
+    if channels is None:
+        return None
+    return [
+        {
+            "channel": c.name,
+            "source": f"{c.source_host}:{c.source_port}",
+            "io": c.io,
+            "sql": c.sql_running,
+            "lag_s": c.lag_s,
+            "error": c.sql_error or c.io_error,
+        }
+        for c in channels
+    ]
+
+
+def _ago(now_s: float, at_s: float | None) -> float | None:
+    return None if at_s is None else round(max(0.0, now_s - at_s), 3)
