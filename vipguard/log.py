@@ -65,7 +65,7 @@ def configure(level: str) -> None:
 
 def render(level: str, name: str, event: str, fields: dict[str, Any]) -> str:
     """The line without time and priority: never more than one line, whatever the fields hold."""
-    line: dict[str, Any] = {"level": level, "event": event, "log": name}
+    line: dict[str, Any] = {"level": level, "event": _plain(event), "log": name}
     for key, value in fields.items():
         key = "".join(char if char.isalnum() or char in "_.-" else "_" for char in key)
         line[_RENAMED + key if key in line else key] = _plain(value)
