@@ -267,6 +267,8 @@ class Lab:
                 node.mysqld.start()
         for node in self.nodes.values():
             node.mysqld.wait_ready()
+            if self.spec.guard != "vipguard" and node.mysqld.replication_threads() != ("Yes", "Yes"):
+                node.mysqld.start_replication()
             if self.wants("agent") and not node.agent.alive:
                 node.start_agent()
             if self.wants("keepalived") and not node.keepalived.alive:
@@ -275,6 +277,8 @@ class Lab:
     def reset(self, within_s: float = 15.0) -> Node:
         """Back to health after a test, the cheap way if it works, else with fresh data everywhere; the writer."""
         self.heal()
+        # a stale entry there would make the next test's client reach nobody
+        self.client_space.run(["ip", "neigh", "flush", "all"], check=False)
         try:
             self.restart_dead()
             return self.wait_healthy(within_s)

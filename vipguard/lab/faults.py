@@ -20,11 +20,12 @@ from vipguard.lab.process import Daemon
 
 @contextmanager
 def _killed(daemon: Daemon, again: Callable[[], None]) -> Iterator[None]:
+    lived = daemon.alive
     daemon.kill9()
     try:
         yield
     finally:
-        if daemon.node.space.alive:
+        if lived and daemon.node.space.alive:
             again()
 
 

@@ -1,17 +1,19 @@
-"""Were two nodes open at once? One thread a node asks its server and its kernel every few milliseconds; the overlaps are counted.
+"""Were two nodes open at once? A thread a node asks its server every few milliseconds; the overlaps are counted.
 
-A sample is an instant somewhere between asking and answer. Two samples in a row that say "writable" prove what lies between the
-first answer and the second question; one alone proves a moment, counted as `INSTANT_NS` before its answer (when a stopped server
-goes on, it answers an old question then). So the sums are lower bounds of what was, with an error of one period at each end.
+A sample is an instant somewhere between question and answer. Two samples in a row that say "writable" prove what lies
+between the first answer and the second question; one alone proves a moment, counted as `INSTANT_NS` before its answer: a
+server that stood still answers the old question when it goes on, and the time before is not held against it. So the sums
+are lower bounds of what was, with an error of one period at each end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,18 +29,21 @@ QUESTION = b"SELECT @@global.read_only"
 PACKET = struct.pack("<I", len(QUESTION) + 1) + b"\x03" + QUESTION  # length and sequence number 0, COM_QUERY
 INSTANT_NS = 100_000
 QUICK_NS = 20_000_000  # an answer that took longer may be that of a server which stood still
+SILENT_NS = 500_000_000  # a question that old, unanswered, is told as a change
+PATIENCE_S = 600.0  # no time-out: the answer of a server that goes on is what matters most
+
+Interval = tuple[int, int]
 
 
 class Sample(NamedTuple):
     asked_ns: int
     answered_ns: int
     writable: bool | None
-    vip: bool
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became different on a node: `what` is "vip" or "writable", `now` its new value (None: does not answer)."""
+    """What became different on a node: `what` is "vip" or "writable", `now` its new value (None: no answer)."""
 
     ns: int
     node: str
@@ -46,11 +51,11 @@ class Change:
     now: bool | None
 
 
-Interval = tuple[int, int]
-
-
 class Watcher:
-    """`with lab.watch() as watcher:` samples; `two_writers_ms()` and `changes` tell. `tell` is called with each change, from its thread."""
+    """`with lab.watch() as watcher:` samples; afterwards `two_writers_ms()` and `changes` tell.
+
+    `tell` is called with each change as it is seen, from one of the threads.
+    """
 
     def __init__(
         self, lab: Lab, every_s: float = 0.003, tell: Callable[[Change], None] | None = None
@@ -58,89 +63,141 @@ class Watcher:
         self.lab, self.every_s, self.tell = lab, every_s, tell
         self.samples: dict[str, list[Sample]] = {name: [] for name in lab.nodes}
         self.changes: list[Change] = []
+        self._asked_ns: dict[str, int] = dict.fromkeys(lab.nodes, 0)
+        self._said: dict[tuple[str, str], bool | None] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        self._lock = threading.Lock()
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Watcher:
-        self._threads = [
-            threading.Thread(target=self._sample, args=(node,), name=f"watch-{name}", daemon=True)
-            for name, node in self.lab.nodes.items()
-        ]
+        self._threads = [threading.Thread(target=self._watch_addresses, name="watch-vip", daemon=True)]
+        for name, node in self.lab.nodes.items():
+            self._threads.append(
+                threading.Thread(target=self._watch_server, args=(node,), name=f"watch-{name}", daemon=True)
+            )
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
+        for sock in list(self._sockets.values()):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # ends the wait for a server that stands still
         for thread in self._threads:
             thread.join(timeout=2)
 
-    def _sample(self, node: Node) -> None:
+    # -- the threads
+
+    def _watch_server(self, node: Node) -> None:
         connection: pymysql.Connection[Any] | None = None
-        kept = self.samples[node.name]
         while not self._end.is_set():
-            asked = time.monotonic_ns()
+            asked = self._asked_ns[node.name] = time.monotonic_ns()
             writable: bool | None = None
             try:
                 if connection is None:
-                    connection = node.mysqld.connect(timeout_s=1.0)
+                    connection = node.mysqld.connect(timeout_s=PATIENCE_S)
+                    self._sockets[node.name] = connection._sock  # type: ignore[attr-defined]
                 writable = ask(connection)
             except (pymysql.MySQLError, OSError):
-                if connection is not None:
-                    with contextlib.suppress(Exception):
-                        connection._force_close()  # type: ignore[attr-defined]
-                    connection = None
+                abandon(connection)
+                connection = None
             answered = time.monotonic_ns()
-            sample = Sample(
-                asked, answered, writable, has_address(node.space.identity.pid, self.lab.spec.vip)
-            )
-            self._note(node.name, kept[-1] if kept else None, sample)
-            kept.append(sample)
+            self._asked_ns[node.name] = 0
+            self.samples[node.name].append(Sample(asked, answered, writable))
+            self._note(answered, node.name, "writable", writable)
             self._end.wait(self.every_s)
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                connection._force_close()  # type: ignore[attr-defined]
+        abandon(connection)
 
-    def _note(self, node: str, before: Sample | None, now: Sample) -> None:
-        for what in ("vip", "writable"):
-            if before is None or getattr(before, what) != getattr(now, what):
-                change = Change(now.answered_ns, node, what, getattr(now, what))
-                self.changes.append(change)
-                if self.tell:
-                    self.tell(change)
+    def _watch_addresses(self) -> None:
+        while not self._end.is_set():
+            for name, node in self.lab.nodes.items():
+                self._note(
+                    time.monotonic_ns(), name, "vip", has_address(node.space.identity.pid, self.lab.spec.vip)
+                )
+                asked, now = self._asked_ns[name], time.monotonic_ns()
+                if asked and now - asked > SILENT_NS:
+                    self._note(now, name, "writable", None)
+            self._end.wait(self.every_s)
 
-    def intervals(self, node: str, *, with_vip: bool = False) -> list[Interval]:
-        """When the node was surely writable (and had the VIP), in monotonic nanoseconds."""
-        samples = list(self.samples[node])
-        good = [bool(sample.writable) and (sample.vip or not with_vip) for sample in samples]
+    def _note(self, ns: int, node: str, what: str, now: bool | None) -> None:
+        with self._lock:
+            if self._said.get((node, what), ...) == now:
+                return
+            self._said[node, what] = now
+            change = Change(ns, node, what, now)
+            self.changes.append(change)
+            if self.tell:
+                self.tell(change)
+
+    # -- what they saw
+
+    def writable_intervals(self, node: str) -> list[Interval]:
+        """When the node was surely writable, in monotonic nanoseconds."""
+        return intervals_of(list(self.samples[node]))
+
+    def vip_intervals(self, node: str) -> list[Interval]:
+        """When the node had the VIP, within one period."""
         found: list[Interval] = []
-        for index, sample in enumerate(samples):
-            if not good[index]:
-                continue
-            quick = sample.answered_ns - sample.asked_ns < QUICK_NS
-            known = index > 0 and good[index - 1] and quick
-            start = sample.asked_ns if known else max(sample.asked_ns, sample.answered_ns - INSTANT_NS)
-            follows = index + 1 < len(samples) and good[index + 1]
-            end = samples[index + 1].asked_ns if follows else sample.answered_ns
-            if found and found[-1][1] >= start:
-                found[-1] = (found[-1][0], max(end, found[-1][1]))
-            else:
-                found.append((start, end))
+        start: int | None = None
+        for change in list(self.changes):
+            if change.node == node and change.what == "vip":
+                if change.now and start is None:
+                    start = change.ns
+                elif not change.now and start is not None:
+                    found.append((start, change.ns))
+                    start = None
+        if start is not None:
+            found.append((start, time.monotonic_ns()))
         return found
 
     def two_writers_ms(self, *, with_vip: bool = False) -> float:
         """How long two or more nodes were writable at once; `with_vip`: and had the VIP."""
         edges: list[tuple[int, int]] = []
         for node in self.samples:
-            for start, end in self.intervals(node, with_vip=with_vip):
+            spans = self.writable_intervals(node)
+            if with_vip:
+                spans = overlaps(spans, self.vip_intervals(node))
+            for start, end in spans:
                 edges += [(start, 1), (end, -1)]
-        edges.sort()
         total, depth = 0, 0
-        for (at, step), (following, _) in pairwise([*edges, (0, 0)]):
+        for (at, step), (following, _) in pairwise([*sorted(edges), (0, 0)]):
             depth += step
             if depth >= 2:
                 total += following - at
         return total / 1e6
+
+
+def intervals_of(samples: Sequence[Sample]) -> list[Interval]:
+    """The times that samples prove writable, see the head of this module."""
+    found: list[Interval] = []
+    for index, sample in enumerate(samples):
+        if not sample.writable:
+            continue
+        quick = sample.answered_ns - sample.asked_ns < QUICK_NS
+        before = index > 0 and bool(samples[index - 1].writable)
+        follows = index + 1 < len(samples) and bool(samples[index + 1].writable)
+        start = sample.asked_ns if before and quick else max(sample.asked_ns, sample.answered_ns - INSTANT_NS)
+        end = samples[index + 1].asked_ns if follows else sample.answered_ns
+        if found and found[-1][1] >= start:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def overlaps(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval]:
+    """The times that are in both."""
+    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return sorted((start, end) for start, end in pairs if start < end)
+
+
+def abandon(connection: pymysql.Connection[Any] | None) -> None:
+    """Close without a word to a server that may not listen."""
+    if connection is not None:
+        with contextlib.suppress(Exception):
+            connection._force_close()  # type: ignore[attr-defined]
 
 
 def ask(connection: pymysql.Connection[Any]) -> bool:
