@@ -160,29 +160,31 @@ def _netlink(groups: int) -> socket.socket:
     return sock
 
 
-def ask(sock: socket.socket, request: Any, kind: int, flags: int, answer: type[nlmsg]) -> Iterator[Any]:
+def ask(sock: socket.socket, request: Any, kind: int, flags: int, answer: type[nlmsg]) -> list[Any]:
     """The kernel's messages in reply to one request, decoded as `answer`. "No such device" is an empty reply.
 
+    All are read before the first is given out: one left in the socket would answer the next question.
     Raises CouldNotLook for every other refusal, and when the kernel does not answer within 0.5 s.
     """
     request["header"]["type"], request["header"]["flags"] = kind, flags | NLM_F_REQUEST
     request["header"]["sequence_number"] = 1
     request.encode()
+    messages: list[Any] = []
     try:
         sock.send(request.data)
         while True:
             data = sock.recv(_READ_BYTES)
             for message_kind, offset, end in _split(data):
                 if message_kind == _NLMSG_DONE:
-                    return
+                    return messages
                 if message_kind == _NLMSG_ERROR:
                     _raise_error(struct.unpack_from("=i", data, offset + 16)[0])
-                    return
+                    return messages
                 message = answer(data[offset:end])
                 message.decode()
-                yield message
+                messages.append(message)
             if flags & NLM_F_DUMP != NLM_F_DUMP:
-                return
+                return messages
     except OSError as exc:
         raise CouldNotLook(f"cannot ask the kernel by netlink: {exc.strerror or exc}") from exc
 
