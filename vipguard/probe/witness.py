@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CouldNotLook
 from . import packets
@@ -29,6 +29,13 @@ class _Target:
     name: str
     destination: Any  # as sendto takes it
     version: int
+
+
+class Pong(NamedTuple):
+    """An answered ping, in seconds of CLOCK_BOOTTIME; the answer's time is the kernel's."""
+
+    answered_at_s: float
+    sent_at_s: float
 
 
 class Pinger:
@@ -75,13 +82,12 @@ class Pinger:
             except OSError:
                 continue
 
-    def drain(self) -> dict[str, tuple[float, float]]:
-        """Address to (answered_at_s, sent_at_s) of the newest answer of each that came since the last call.
+    def drain(self) -> dict[str, Pong]:
+        """For each address that answered since the last call, its answer to the newest round.
 
-        Seconds of CLOCK_BOOTTIME; the answer's by the kernel. Never blocks, raises nothing. A lease counts from
-        `sent_at_s`: what the other side knew, it knew not before it was asked.
+        Never blocks, raises nothing. A lease counts from `sent_at_s`: an answer may have been long on its way.
         """
-        answers: dict[str, tuple[float, float]] = {}
+        answers: dict[str, Pong] = {}
         for version, (sock, kernel_time) in self._sockets.items():
             kernel_time.begin()
             drained = False
@@ -97,8 +103,8 @@ class Pinger:
                 name = self._names.get((version, _bare(sender[0])))
                 sent_at_s = self._match(data, version)
                 if name is not None and sent_at_s is not None:
-                    known = answers.get(name, (0.0, 0.0))
-                    answers[name] = max(known, (kernel_time.of(ancillary), sent_at_s), key=lambda pair: pair[1])
+                    answer = Pong(kernel_time.of(ancillary), sent_at_s)
+                    answers[name] = max(answers.get(name, answer), answer, key=lambda pong: pong.sent_at_s)
             kernel_time.end(drained)
         return answers
 
