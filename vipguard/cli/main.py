@@ -1,6 +1,6 @@
 """Which command is asked for? A group that imports a command's module only when that command is used.
 
-Expected errors end as one sentence on stderr: 2 for the operator's mistakes (configuration, usage), 1 for the rest.
+Expected errors end as one sentence on stderr: 2 for the operator's mistakes (configuration, usage), 3 for the rest.
 A command returns its exit code, or None for 0.
 """
 
@@ -18,7 +18,7 @@ from vipguard.cli.app import App
 from vipguard.errors import ConfigError, VipguardError
 
 DEFAULT_CONFIG = "/etc/vipguard/vipguard.toml"
-EXIT_FAILED = 1
+EXIT_FAILED = 3  # never 1, which is a verdict of `check writer`
 EXIT_OPERATOR = 2
 EXIT_INTERRUPTED = 130
 

@@ -1,0 +1,113 @@
+# Every task of this tree. `demo`, `test` and `bench` set up by themselves what they need, and need root for it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean root packages setup mysql
+MAKEFLAGS += --no-print-directory
+
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip would warn that root installs, and the virtual environment is made for that
+export PIP_ROOT_USER_ACTION := ignore
+unexport PYTHONPATH PYTHONHOME
+
+PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := mariadb-server mariadb-client keepalived nftables debootstrap iproute2 iputils-ping procps \
+            python3-venv systemd tcpdump util-linux
+SHIPPED := $(shell find vipguard keepalived systemd -type f -not -name '*.pyc') setup.cfg pyproject.toml LICENSE
+
+help:  ## list the tasks
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS=$$'\t' read -r task what; do
+		printf '  make %-7s %s\n' "$$task" "$$what"
+	done
+
+demo: root setup  ## fail a writer over on real servers in network namespaces, and see it rejoin
+	@$(BIN)/vipguard lab demo
+
+test: root setup mysql lint  ## lint, then every test, those on real servers too
+	@$(BIN)/pytest
+
+lint: setup  ## ruff, mypy and the contracts of the rooms
+	@$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: root setup mysql  ## measure outages, processor time and memory beside plain keepalived
+	@$(BIN)/python -P bench/run.py
+
+clean:  ## remove what was built here; the cached MySQL in /var/cache/vipguard-lab stays
+	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	[ ! -L $(VENV) ] || rm -rf "$$(readlink $(VENV))"
+	rm -rf $(VENV)
+
+root:
+	@if [ "$$(id -u)" != 0 ]; then
+		echo "make $(or $(MAKECMDGOALS),test) needs root: it installs Debian packages and makes network namespaces." >&2
+		exit 1
+	fi
+
+# Only what is missing is installed, and no service that this installs is started or enabled: the lab starts its own.
+packages:
+	@missing=$$(for name in $(PACKAGES); do
+		dpkg-query -W -f '$${db:Status-Status}' $$name 2>/dev/null | grep -qx installed || echo $$name
+	done)
+	if [ -n "$$missing" ]; then
+		echo "installing Debian packages:" $$missing
+		[ "$$(id -u)" = 0 ] || { echo "this needs root" >&2; exit 1; }
+		if [ ! -e /usr/sbin/policy-rc.d ]; then
+			trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+			chmod 755 /usr/sbin/policy-rc.d
+		fi
+		apt-get update -qq
+		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+		for service in mariadb keepalived; do
+			case " $$(echo $$missing) " in *" $$service"[\ -]*) systemctl disable --quiet $$service 2>/dev/null || true ;; esac
+		done
+	fi
+
+# keepalived runs root's scripts only below directories that root alone can write. Where this tree is not below such
+# ones (a clone in /tmp or in somebody's home), the environment lives in /var/cache, and .venv points there.
+$(BIN)/pip: | packages
+	@umask 022
+	place=$(VENV)
+	part=$$PWD
+	if [ "$$(id -u)" = 0 ] && [ ! -e $(VENV) ]; then
+		rm -f $(VENV)
+		while :; do
+			if [ -L "$$part" ] || [ -n "$$(find "$$part" -maxdepth 0 \( -not -uid 0 -o -perm /022 \))" ]; then
+				place=/var/cache/vipguard-lab/venv-$$(pwd -P | cksum | cut -d' ' -f1)
+			fi
+			[ "$$part" != / ] || break
+			part=$$(dirname "$$part")
+		done
+	fi
+	mkdir -p "$$(dirname "$$place")"
+	$(PYTHON) -m venv "$$place"
+	[ "$$place" = $(VENV) ] || ln -s "$$place" $(VENV)
+
+$(VENV)/.requirements: setup.cfg pyproject.toml | $(BIN)/pip
+	@umask 022
+	echo "installing Python packages into $$(realpath $(VENV))"
+	$(BIN)/pip install -q --upgrade 'setuptools>=70.1'
+	rm -rf build
+	$(BIN)/pip install -q --no-build-isolation '.[dev]'
+	touch $@
+
+# Not editable: the wrappers and units are shipped with the package, and the tests run what is shipped.
+$(VENV)/.installed: $(VENV)/.requirements $(SHIPPED)
+	@umask 022
+	rm -rf build
+	$(BIN)/pip install -q --no-build-isolation --no-deps --force-reinstall .
+	rm -rf build vipguard.egg-info
+	touch $@
+
+setup: packages $(VENV)/.installed
+
+mysql:
+	@$(BIN)/vipguard lab fetch-mysql
