@@ -10,11 +10,12 @@ import contextlib
 import errno
 import os
 import threading
-from typing import Literal
+from typing import Final, Literal
 
 from ..errors import CouldNotDo
 
-ELIGIBLE, INELIGIBLE = "1", "0"
+ELIGIBLE: Final = "1"
+INELIGIBLE: Final = "0"
 Value = Literal["1", "0"]
 _READ_BYTES_MAX = 64
 

@@ -124,12 +124,15 @@ def _taken_step(draft: Draft, did: Did) -> None:
             draft.note("peer-closed", effect.node)
             draft.world = see_peer(draft.world, effect.node, result)
         case AskArp(), Mapping():
-            _record(draft, arp=result, arp_s=draft.now_s)
+            if isinstance(draft.world.phase, Taking):
+                _record(draft, arp={**draft.world.phase.takeover.arp, **result}, arp_s=draft.now_s)
         case PrepareOpen(), Prepared():
             if isinstance(draft.world.phase, Writing):
                 draft.set(phase=replace(draft.world.phase, opener=result.connection, since_s=draft.now_s))
             elif not _record(draft, opener=result.connection, prepared_s=result.at_s):
                 draft.send(DropOpener(0.5))
+        case Receive(), GtidSet():
+            _record(draft, received=result)
         case StopReceiving(), _:
             draft.set(join_due=True)
             _record(draft, stopped=True)

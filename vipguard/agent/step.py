@@ -64,6 +64,7 @@ class Draft:
             self.set(flights={**self.world.flights, effect.key: flight})
 
     def note(self, what: str, rule: str, level: str = "info", **numbers: object) -> None:
+        """One line for the log and the story."""
         self.orders.append(Flight(0, Note(0.0, what, rule, level, tuple(numbers.items())), self.now_s, self.now_s))
 
     def say(self, topic: str, rule: str, level: str = "info", **numbers: object) -> None:
@@ -139,7 +140,7 @@ def _resting(draft: Draft) -> None:
     if world.keepalived.alive is False or (world.said.get("closing") == "adverts-stopped" and sight.parked):
         draft.send(RemoveVip(1.0))
         return
-    if facts is None or sight.parked or sight.isolated:
+    if facts is None or sight.parked or sight.isolated or not world.may_open:
         return
     if sight.claimed_by_other:
         outcome.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
@@ -295,9 +296,8 @@ def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
     if old is not None and (old.rule, old.standing) == (new.rule, new.standing):
         return
     numbers: dict[str, object] = dict(new.numbers)
-    draft.note(
-        "verdict", new.rule, standing=new.standing, eligibility=new.eligibility.value, text=new.text, **numbers
-    )
+    numbers = {"standing": new.standing, "eligibility": new.eligibility.value, "text": new.text, **numbers}
+    draft.note("verdict", new.rule, "info", **numbers)
 
 
 def _join(draft: Draft) -> None:

@@ -100,6 +100,7 @@ class World:
     began_s: float
     watching_s: float
     phase: Phase
+    may_open: bool = True
     memory: Memory = Memory()
     ticks: int = 0
     gap_s: float = 0.0
@@ -156,12 +157,13 @@ class World:
         return ("diverged", self.diverged) if self.diverged is not None else None
 
 
-def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory) -> World:
-    """The world before the first look."""
+def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_open: bool = True) -> World:
+    """The world before the first look; without `may_open` no takeover begins."""
     stopped = memory.stopped if memory.stopped is not None and memory.stopped.boot_id == boot_id else None
     return World(
         policy=policy,
         boot_id=boot_id,
+        may_open=may_open,
         began_s=now_s,
         watching_s=now_s,
         phase=Starting(now_s),

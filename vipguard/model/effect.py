@@ -47,10 +47,18 @@ class ProbeDisk(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AskArp(Effect):
-    """Who answers for these addresses on the VIP's link, ourselves excluded?"""
+    """Who answers for these addresses on the VIP's link, ourselves excluded? Ends early when all were answered for."""
 
-    lane = "arp"
     addresses: tuple[str, ...]
+    wait_s: float
+
+    @property
+    def key(self) -> str:
+        return f"AskArp:{','.join(self.addresses)}"
+
+    @property
+    def worker(self) -> str:
+        return f"arp:{self.addresses[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ class StartReplication(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Receive(Effect):
-    """Wait until this server has applied `target`, which a closed peer has."""
+    """Wait until this server has received `target`, which a closed peer has."""
 
     target: GtidSet
 

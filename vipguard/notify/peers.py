@@ -19,28 +19,32 @@ class PeerClass(StrEnum):
 
 
 def classify(
-    peer: PeerSight, *, since_s: float, known_epoch: int, arp: Mapping[str, bool | None] | None, vip: str
+    peer: PeerSight, *, since_s: float, known_epoch: int, arp: Mapping[str, bool | None], vip: str
 ) -> PeerClass:
     """The class of a peer by evidence that began at or after `since_s`.
 
-    `arp` maps an address to "somebody else answered for it", None where it can't be asked on this link; the mapping
-    itself is None until it was asked. A refusal by a host off this link counts as down: only its own kernel, or its
+    `arp` maps the addresses asked so far to "somebody else answered for it", None where it can't be asked on this
+    link. Silence counts from before `since_s` too: it only makes the taker wait. A refusal by a host off this link counts as down: only its own kernel, or its
     network on purpose, refuses.
     """
     seen = peer.evidence
-    if seen is None or seen.asked_at_s < since_s:
+    if seen is None:
+        return PeerClass.UNSEEN
+    if seen.answer is Answer.SILENT:
+        return PeerClass.SILENT
+    if seen.asked_at_s < since_s:
         return PeerClass.UNSEEN
     if seen.answer is Answer.ABSENT:
-        if arp is None:
+        if peer.node.address not in arp:
             return PeerClass.UNSEEN
-        return PeerClass.SILENT if arp.get(peer.node.address) is False else PeerClass.DOWN
-    if seen.facts is None or seen.answer is not Answer.ANSWERED:
+        return PeerClass.SILENT if arp[peer.node.address] is False else PeerClass.DOWN
+    if seen.facts is None or seen.answer is not Answer.ANSWERED or seen.facts.other_cluster is not None:
         return PeerClass.SILENT
     if seen.facts.closed:
         return PeerClass.CLOSED
-    if arp is None:
+    if vip not in arp:
         return PeerClass.UNSEEN
     epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
-    if epoch >= known_epoch and seen.facts.open_lock is not None and arp.get(vip) is True:
+    if epoch >= known_epoch and seen.facts.open_lock is not None and arp[vip] is True:
         return PeerClass.LEGIT
     return PeerClass.OPEN_OTHERWISE

@@ -42,10 +42,11 @@ class Takeover:
     began_s: float
     boot_id: str
     claims: Mapping[str, int] = field(default_factory=dict)
-    arp: Mapping[str, bool | None] | None = None
+    arp: Mapping[str, bool | None] = field(default_factory=dict)
     arp_s: float = 0.0
     reserved: int | None = None
     remembered: bool = False
+    received: GtidSet | None = None
     stopped: bool = False
     drained: GtidSet | None = None
     opener: int | None = None
@@ -104,19 +105,17 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
     """Claims in order of node name, on every node that answers; the ARP questions go out beside the first."""
     limits, me = sight.policy.limits, sight.policy.node
     effects: list[Effect] = []
-    if takeover.arp is None:
-        addresses = (sight.policy.vip.ip, *(peer.node.address for peer in sight.peers.values()))
-        effects.append(AskArp(ARP_S * 5, addresses))
+    for addresses in ((sight.policy.vip.ip,), tuple(peer.node.address for peer in sight.peers.values())):
+        if not all(address in takeover.arp for address in addresses):
+            effects.append(AskArp(ARP_S * 10, addresses, ARP_S))
     for node in sight.policy.nodes:
         if node.name in takeover.claims or (node.name != me and not _claimable(takeover, sight.peers[node.name])):
             continue
         effects.append(Claim(limits.deadline_s, node.name))
         return Due("claim", f"claiming {node.name}", tuple(effects), within_s=2 * limits.deadline_s)
-    if takeover.arp is None:
-        return Due("arp", "asking who answers for the VIP and the peers", tuple(effects), within_s=limits.deadline_s)
     unseen = [name for name, kind in found.items() if kind is PeerClass.UNSEEN]
     if unseen:
-        return Due("peers", f"looking at {', '.join(unseen)}", within_s=2 * limits.deadline_s)
+        return Due("peers", f"looking at {', '.join(unseen)}", tuple(effects), within_s=2 * limits.deadline_s)
     return None
 
 
@@ -156,12 +155,11 @@ def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
     if not _witnessed(sight):
         text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
         return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
-    if takeover.arp is not None and takeover.arp.get(sight.policy.vip.ip) is True:
+    if takeover.arp.get(sight.policy.vip.ip) is True:
         waited_s = sight.now_s - max(until_s, takeover.began_s)
         if waited_s < limits.arp_s_max:
-            addresses = (sight.policy.vip.ip, *(peer.node.address for peer in sight.peers.values()))
             again = sight.now_s - takeover.arp_s >= ARP_AGAIN_S
-            effects = (AskArp(ARP_S * 5, addresses),) if again else ()
+            effects = (AskArp(ARP_S * 10, (sight.policy.vip.ip,), ARP_S),) if again else ()
             return Due("foreign-arp", f"somebody else answers for {sight.policy.vip.ip}", effects)
     return None
 
@@ -230,7 +228,8 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
             if kind is not PeerClass.CLOSED or seen is None or seen.facts is None:
                 continue
             epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
-            if epoch >= sight.own_epoch and not mine.contains(seen.facts.gtid):
+            have = mine if takeover.received is None else mine.union(takeover.received)
+            if epoch >= sight.own_epoch and not have.contains(seen.facts.gtid):
                 receive = Receive(1.0, seen.facts.gtid)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
         stop = (StopReceiving(1.0),) if takeover.remembered else ()

@@ -60,6 +60,11 @@ class ServerProbe:
         return self._session.fileno() if self._session is not None else -1
 
     @property
+    def session(self) -> Session | None:
+        """The session of the last round, for a lock that is to live and die with it."""
+        return self._session
+
+    @property
     def connection_id(self) -> int | None:
         """The session's id on the server; None while there is none."""
         return self._session.connection_id if self._session is not None else None

@@ -1,0 +1,246 @@
+"""How is an effect carried out? Each in its worker, with the sessions that the workers keep.
+
+Every lane is one thread with its own queue, so a call that hangs until its deadline delays nothing but its own kind.
+A worker never decides: it does, looks, and reports a value or that it failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from ..act import address as act_address
+from ..act import track_file
+from ..act.arp import Announcer
+from ..act.peer import release_claim, take_claim
+from ..act.replication import start_receiving, start_replication, stop_receiving, wait_applied, wait_received
+from ..act.server import Opener, close_server, kill_server
+from ..errors import CouldNotDo, VipguardError
+from ..log import get_logger
+from ..model import effect as do
+from ..model.evidence import AddressEvidence, ServerEvidence
+from ..model.policy import Policy
+from ..probe import disk, duplicate
+from ..probe.address import AddressWatch
+from ..probe.server import ServerProbe
+from ..session import Connector, Deadline, Session, Tls
+from ..state import store
+from .event import Claimed, Did, Failed, Looked, Prepared
+from .world import Flight
+
+ANNOUNCE_TIMES, ANNOUNCE_SPACING_S = 5, 0.1
+_log = get_logger("agent")
+
+
+class Worker(threading.Thread):
+    """One lane: carries out its flights in order and reports each."""
+
+    def __init__(self, name: str, carry_out: Callable[[do.Effect], object], post: Callable[[Did], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
+        self._carry_out, self._post = carry_out, post
+
+    def put(self, flight: Flight | None) -> None:
+        self._queue.put(flight)
+
+    def run(self) -> None:
+        while (flight := self._queue.get()) is not None:
+            result: object
+            try:
+                result = self._carry_out(flight.effect)
+            except CouldNotDo as exc:
+                result = Failed(str(exc), exc.refused)
+            except VipguardError as exc:
+                result = Failed(str(exc))
+            except Exception as exc:  # a defect of ours must not kill the lane: the step failed, the node stays closed
+                _log.error("defect", rule="unexpected-error", effect=type(flight.effect).__name__, error=repr(exc))
+                result = Failed(f"unexpected error: {exc!r}")
+            self._post(Did(flight.number, flight.effect, result))
+
+
+class Hands:
+    """All workers of one agent. `post` takes their reports, from any thread; `now` is CLOCK_BOOTTIME in seconds."""
+
+    def __init__(self, policy: Policy, now: Callable[[], float], post: Callable[[Did], None]) -> None:
+        self.policy, self._now, self._post = policy, now, post
+        self._workers: dict[str, Worker] = {}
+        tls = Tls.of(policy.mysql)
+        # a connector belongs to one thread: each lane that makes sessions has its own
+        self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
+        self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
+        locks = (policy.cluster, policy.claim_lock, policy.open_lock)
+        self._probe = ServerProbe(Connector.local(policy.mysql), *locks)
+        self._claimer = ServerProbe(Connector.local(policy.mysql), *locks)
+        self._peers = {name: ServerProbe(connect, *locks) for name, connect in self._remote.items()}
+        self._acting: Session | None = None
+        self._opener: Opener | None = None
+        self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
+        self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
+
+    def start(self, flight: Flight) -> None:
+        """Hand a flight to its lane."""
+        lane = flight.effect.worker
+        if lane not in self._workers:
+            self._workers[lane] = Worker(f"vipguard-{lane}", self.carry_out, self._post)
+            self._workers[lane].start()
+        self._workers[lane].put(flight)
+
+    def close(self) -> None:
+        """Let the workers end; what hangs ends with the process."""
+        for worker in self._workers.values():
+            worker.put(None)
+
+    def carry_out(self, effect: do.Effect) -> object:
+        """Do it now, in this thread. Raises what the room that does it raises."""
+        return _HOW[type(effect)](self, effect)
+
+    def probe_server(self, effect: do.Effect) -> ServerEvidence:
+        return self._probe.look(effect.deadline_s, self._now)
+
+    def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:
+        return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
+
+    def probe_disk(self, effect: do.ProbeDisk) -> object:
+        return disk.look(effect.path, self._now)
+
+    def look(self, effect: do.Effect) -> Looked:
+        asked_at_s = self._now()
+        address: AddressEvidence = self._addresses.look()
+        return Looked(asked_at_s, address, self._probe.look(effect.deadline_s, self._now))
+
+    def ask_arp(self, effect: do.AskArp) -> Mapping[str, bool | None]:
+        answers = duplicate.ask_many(self.policy.vip.interface, effect.addresses, effect.wait_s, first=True)
+        return {ip: None if macs is None else bool(macs) for ip, macs in answers.items()}
+
+    def claim(self, effect: do.Claim) -> Claimed:
+        """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim."""
+        prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
+        deadline = Deadline(effect.deadline_s)
+        before = prober.look(deadline.remaining(), self._now, channels=False)
+        session = prober.session
+        if not before.answered or session is None:
+            return Claimed(None, before)
+        granted = take_claim(session, self.policy.claim_lock, deadline)
+        after = prober.look(deadline.remaining(), self._now)
+        facts = after.facts
+        held = granted and facts is not None and facts.claim_lock == facts.connection_id
+        return Claimed(facts.connection_id if held and facts else None, after)
+
+    def release(self, effect: do.Release) -> None:
+        prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
+        if prober.session is not None:
+            try:
+                release_claim(prober.session, self.policy.claim_lock, Deadline(effect.deadline_s))
+            except VipguardError:
+                prober.close()  # the lock goes with its session
+                raise
+
+    def close_peer(self, effect: do.ClosePeer) -> ServerEvidence:
+        ours = self._peers[effect.node].connection_id
+        close_server(self._remote[effect.node], frozenset() if ours is None else frozenset({ours}), effect.deadline_s)
+        return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
+
+    def stop_receiving(self, effect: do.Effect) -> None:
+        self._with_session(stop_receiving, effect)
+
+    def start_receiving(self, effect: do.Effect) -> None:
+        self._with_session(start_receiving, effect)
+
+    def start_replication(self, effect: do.Effect) -> None:
+        self._with_session(start_replication, effect)
+
+    def receive(self, effect: do.Receive) -> object:
+        return self._with_session(lambda s, deadline: wait_received(s, effect.target, deadline), effect)
+
+    def drain(self, effect: do.Effect) -> object:
+        return self._with_session(wait_applied, effect)
+
+    def _with_session(self, act: Callable[[Session, Deadline], Any], effect: do.Effect) -> Any:
+        """On the acting session, made anew if it was lost; these statements may be sent twice without harm."""
+        deadline = Deadline(effect.deadline_s)
+        if self._acting is None or not self._acting.is_open:
+            self._acting = self._for_acts(deadline)
+        try:
+            return act(self._acting, deadline)
+        except CouldNotDo:
+            if self._acting.is_open:
+                raise
+            self._acting = self._for_acts(deadline)
+            return act(self._acting, deadline)
+
+    def prepare_open(self, effect: do.PrepareOpen) -> Prepared:
+        self.drop_opener(effect)
+        opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
+        self._opener = opener
+        return Prepared(opener.connection_id, self._now())
+
+    def drop_opener(self, effect: do.Effect) -> None:
+        opener, self._opener = self._opener, None
+        if opener is not None:
+            opener.close()
+
+    def open(self, effect: do.Open) -> None:
+        opener, deadline = self._opener, Deadline(effect.deadline_s)
+        if opener is None or opener.connection_id != effect.opener:
+            raise CouldNotDo("open: the session that was to open is gone", refused=True)
+        opener.open(deadline)
+        opener.write_epoch(self.policy.cluster, effect.row, deadline)
+
+    def announce(self, effect: do.Effect) -> None:
+        self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
+
+    def close_server(self, effect: do.Effect) -> do.Closed:
+        ours = self._probe.connection_id
+        keep = frozenset() if ours is None else frozenset({ours})
+        result = close_server(self._for_close, keep, effect.deadline_s)
+        if result.left:
+            _log.warning("closed", rule="sessions-left", left=result.left)
+        return do.Closed(result.gtid, result.killed)
+
+    def kill_server(self, effect: do.KillServer) -> None:
+        if not kill_server(effect.process, effect.deadline_s):
+            raise CouldNotDo(f"process {effect.process.pid} was not seen to end within {effect.deadline_s:g} s")
+
+    def remove_vip(self, effect: do.Effect) -> None:
+        act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
+
+    def write_track(self, effect: do.WriteTrack) -> None:
+        track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
+
+    def remember(self, effect: do.Remember) -> None:
+        store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+
+    def say_goodbye(self, value: str | None) -> None:
+        """At a clean stop: a candidate's track file says 0, a holder's stays as it is."""
+        if value is not None:
+            with contextlib.suppress(CouldNotDo):
+                track_file.write(self.policy.paths.track_file, cast(track_file.Value, value))
+
+
+_HOW: dict[type, Callable[[Hands, Any], object]] = {
+    do.ProbeServer: Hands.probe_server,
+    do.ProbePeer: Hands.probe_peer,
+    do.ProbeDisk: Hands.probe_disk,
+    do.Look: Hands.look,
+    do.AskArp: Hands.ask_arp,
+    do.Claim: Hands.claim,
+    do.Release: Hands.release,
+    do.ClosePeer: Hands.close_peer,
+    do.StopReceiving: Hands.stop_receiving,
+    do.StartReceiving: Hands.start_receiving,
+    do.StartReplication: Hands.start_replication,
+    do.Receive: Hands.receive,
+    do.Drain: Hands.drain,
+    do.PrepareOpen: Hands.prepare_open,
+    do.DropOpener: Hands.drop_opener,
+    do.Open: Hands.open,
+    do.Announce: Hands.announce,
+    do.CloseServer: Hands.close_server,
+    do.KillServer: Hands.kill_server,
+    do.RemoveVip: Hands.remove_vip,
+    do.WriteTrack: Hands.write_track,
+    do.Remember: Hands.remember,
+}

@@ -1,0 +1,20 @@
+"""Are refused connections answered at once? The nftables rule, installed at the agent's start and said once if it can't."""
+
+from __future__ import annotations
+
+from ..act import nft
+from ..errors import VipguardError
+from ..log import get_logger
+from ..model.policy import Policy
+
+_log = get_logger("agent")
+
+
+def install(policy: Policy) -> None:
+    """Install the rule; without nftables a client waits a second for its lost SYN, and nothing else changes."""
+    try:
+        nft.install(policy.cluster, policy.vip.interface, policy.vip.ip, policy.mysql.port)
+    except VipguardError as exc:
+        _log.warning("nftables", rule="no-reset-rule", reason=str(exc))
+    else:
+        _log.info("nftables", rule="reset-rule", vip=policy.vip.ip, port=policy.mysql.port)

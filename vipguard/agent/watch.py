@@ -1,0 +1,157 @@
+"""What came in? All descriptors that the agent waits on, in one epoll, drained into events.
+
+Nothing here blocks. Adverts and pings wake nobody: they are read on the tick, adverts also when keepalived says
+something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Callable
+
+from ..act import track_file
+from ..errors import CouldNotDo, CouldNotLook
+from ..log import get_logger
+from ..model.evidence import KeepalivedEvidence, ProcessId
+from ..model.policy import Policy
+from ..probe.address import AddressWatch
+from ..probe.adverts import AdvertWatch
+from ..probe.fifo import FifoWatch
+from ..probe.keepalived import KeepalivedWatch
+from ..probe.witness import Pinger
+from ..session.process import is_exiting
+from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
+
+_log = get_logger("watch")
+
+
+class Watch:
+    """Every watcher of one agent. `now` is CLOCK_BOOTTIME in seconds."""
+
+    def __init__(self, policy: Policy, now: Callable[[], float]) -> None:
+        """Makes the FIFO and the track file if missing. Raises CouldNotDo and CouldNotLook with one sentence."""
+        self.policy, self._now = policy, now
+        track_file.ensure(policy.paths.track_file, track_file.INELIGIBLE)
+        self._fifo = FifoWatch(policy.paths.fifo, policy.instance)
+        self._address = AddressWatch(policy.vip.interface, policy.vip.ip, now)
+        self._adverts = AdvertWatch(policy.vip.interface, policy.vip.router_id, now)
+        self._keepalived = KeepalivedWatch(policy.vrrp.pid_file)
+        self._pinger = Pinger(self._targets(policy), now)
+        self._seen = KeepalivedEvidence()
+        self._heard: dict[str, float] = {}
+        self._ignored: set[str] = set()
+        self.epoll = select.epoll()
+        for watcher in (self._fifo, self._address, self._keepalived):
+            self.epoll.register(watcher.fileno(), watcher.epoll_mask)
+
+    @staticmethod
+    def _targets(policy: Policy) -> list[str]:
+        return [*policy.witnesses, *(node.address for node in policy.peers)]
+
+    def follow(self, policy: Policy) -> None:
+        """Take over a new configuration's witnesses."""
+        if self._targets(policy) != self._targets(self.policy):
+            pinger = Pinger(self._targets(policy), self._now)
+            self._pinger.close()
+            self._pinger = pinger
+        self.policy = policy
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """The descriptors that became ready within `timeout_s` seconds."""
+        return {fd for fd, _ in self.epoll.poll(max(0.0, timeout_s))}
+
+    def drain(self, ready: set[int]) -> list[Event]:
+        """The events of the ready descriptors; the caller's own descriptors are left alone."""
+        events: list[Event] = []
+        if ready & {self._fifo.fileno(), self._keepalived.fileno(), self._address.fileno()}:
+            events.append(KeepalivedSeen(self._look_at_keepalived()))
+        if self._address.fileno() in ready:
+            with contextlib.suppress(CouldNotLook):
+                evidence = self._address.drain()
+                if evidence is not None:
+                    events.append(AddressSeen(evidence))
+        return events
+
+    def tick(self) -> list[Event]:
+        """Everything that is looked at on each tick; the next pings go out."""
+        pings = self._pinger.drain()
+        self._pinger.send()
+        keepalived = self._look_at_keepalived()
+        return [
+            KeepalivedSeen(keepalived),
+            Heard(pings, self._heard),
+            TrackSeen(track_file.read(self.policy.paths.track_file)),
+        ]
+
+    def look(self) -> list[Event]:
+        """A fresh look at the addresses, for the start and after errors."""
+        with contextlib.suppress(CouldNotLook):
+            return [AddressSeen(self._address.look())]
+        return []
+
+    def exiting(self, process: ProcessId | None) -> list[Event]:
+        """Whether the server's process is being taken down: seen long before its sockets close."""
+        return [ProcessExiting(process)] if process is not None and is_exiting(process) else []
+
+    def _look_at_keepalived(self) -> KeepalivedEvidence:
+        seen = self._fifo.drain()
+        if self._fifo.moved():
+            self._reopen_fifo()
+        for line in seen.ignored:
+            if line.why not in self._ignored:
+                self._ignored.add(line.why)
+                _log.warning("fifo", rule="line-ignored", line=line.line, why=line.why)
+        state, at_s = self._seen.state, self._seen.state_at_s
+        if seen.events and seen.events[-1].state != state:
+            state, at_s = seen.events[-1].state, self._now()
+        adverts = self._adverts.drain()
+        self._heard = {sender: heard_s for sender, (heard_s, _) in adverts.heard.items()}
+        self._seen = KeepalivedEvidence(
+            alive=self._keepalived.look(),
+            hung_up=seen.hung_up,
+            state=state,
+            state_at_s=at_s,
+            advert_left_s=adverts.left_at_s,
+            looked_at_s=adverts.looked_at_s,
+        )
+        return self._seen
+
+    def _reopen_fifo(self) -> None:
+        try:
+            fifo = FifoWatch(self.policy.paths.fifo, self.policy.instance)
+        except CouldNotDo as exc:
+            if "fifo" not in self._ignored:
+                self._ignored.add("fifo")
+                _log.error("fifo", rule="fifo-lost", reason=str(exc))
+            return
+        _log.warning("fifo", rule="fifo-replaced", path=self.policy.paths.fifo)
+        self._ignored.discard("fifo")
+        with contextlib.suppress(OSError):
+            self.epoll.unregister(self._fifo.fileno())
+        self._fifo.close()
+        self._fifo = fifo
+        self.epoll.register(fifo.fileno(), fifo.epoll_mask)
+
+    def close(self) -> None:
+        for watcher in (self._fifo, self._address, self._adverts, self._keepalived, self._pinger):
+            watcher.close()
+        self.epoll.close()
+
+
+class Wake:
+    """A descriptor by which other threads, and signals, end the wait."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._fd)

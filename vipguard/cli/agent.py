@@ -1,0 +1,35 @@
+"""`vipguard agent`: guard this node. The resident process that systemd runs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .app import App, pass_app
+
+
+@click.command()
+@pass_app
+def command(app: App) -> int:
+    """Guard this node until stopped.
+
+    SIGTERM stops it and drops nothing; SIGHUP reads the configuration again. It needs root.
+    """
+    from ..agent import nft_once
+    from ..agent.once import guarding
+    from ..agent.runtime import Runtime
+    from ..errors import CouldNotDo
+
+    if os.geteuid() != 0:
+        raise CouldNotDo("the agent needs root: it follows netlink, kills a hung server and removes a left-over VIP")
+    policy = app.policy()
+    with guarding(policy):
+        runtime = Runtime(policy)
+        runtime.on_signals(app.policy)
+        nft_once.install(policy)
+        try:
+            runtime.run()
+        finally:
+            runtime.close()
+    return 0

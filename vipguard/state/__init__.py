@@ -1,0 +1,1 @@
+"""What survives the agent: its memory on disk."""

@@ -1,0 +1,80 @@
+"""What did this node know when it last ran? Its memory as one JSON file, replaced whole and fsynced.
+
+A torn or foreign file is set aside and reported, never trusted: the node then knows nothing and acts so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..errors import CouldNotDo
+from ..model.memory import Memory
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    format: int
+    cluster: str
+    node: str
+    memory: Memory
+
+
+def save(path: str, cluster: str, node: str, memory: Memory) -> None:
+    """Write `memory` so that a crash leaves the old or the new file. Raises CouldNotDo."""
+    data = msgspec.json.encode(_File(_FORMAT, cluster, node, memory)) + b"\n"
+    temporary = f"{path}.{threading.get_native_id()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError(28, "half of it was written")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise CouldNotDo(f"cannot write the state file {path}: {exc.strerror}", refused=True) from exc
+
+
+def load(path: str, cluster: str, node: str) -> tuple[Memory, str]:
+    """The memory, and a sentence of what was wrong with the file ("" for nothing wrong, or no file).
+
+    A file that can't be understood, or that belongs to another node or cluster, is renamed to PATH.set-aside.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return Memory(), ""
+    except OSError as exc:
+        return Memory(), f"cannot read the state file {path}: {exc.strerror}"
+    try:
+        found = msgspec.json.decode(data, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return Memory(), _set_aside(path, f"is torn or not vipguard's ({exc})")
+    if (found.format, found.cluster, found.node) != (_FORMAT, cluster, node):
+        return Memory(), _set_aside(path, f"belongs to node {found.node!r} of cluster {found.cluster!r}")
+    return found.memory, ""
+
+
+def _set_aside(path: str, problem: str) -> str:
+    aside = f"{path}.set-aside"
+    try:
+        os.rename(path, aside)
+    except OSError as exc:
+        return f"the state file {path} {problem} and could not be set aside: {exc.strerror}"
+    return f"the state file {path} {problem}; it was set aside as {aside}"
