@@ -74,7 +74,7 @@ class Server:
             argv = [*templates.mysql_argv(), file, *templates.mysql_places()]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-        wait_until(lambda: self.value("1") == 1, 60, lambda: self.log())
+        wait_until(lambda: self.value("1") == 1, 60, self.log)
 
     @property
     def alive(self) -> bool:
@@ -96,6 +96,8 @@ class Server:
         """It hangs: it has its sockets and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
+            tasks = Path(f"/proc/{self.pid}/task")
+            wait_until(lambda: all(") T" in (task / "stat").read_text() for task in tasks.iterdir()), 5)
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
@@ -158,7 +160,7 @@ class Server:
         """The first channel's status, with MariaDB's names turned into MySQL's."""
         rows = self.sql("SHOW ALL SLAVES STATUS" if self.flavor == "mariadb" else "SHOW REPLICA STATUS")
         return {
-            name.replace("Slave_IO", "Replica_IO").replace("Slave_SQL", "Replica_SQL").replace("Master", "Source"): value
+            name.replace("Slave_", "Replica_").replace("Master", "Source"): value
             for name, value in (rows[0] if rows else {}).items()
         }  # fmt: skip
 
@@ -221,8 +223,8 @@ class Pair:
 
     def wait_same(self, within_s: float = 20.0) -> None:
         """Until b has what a has."""
-        wait_until(lambda: self.b.sql("SELECT COUNT(*) AS n FROM test.t") == self.a.sql("SELECT COUNT(*) AS n FROM test.t"),
-                   within_s, lambda: f"{self.b.status()}")  # fmt: skip
+        rows = "SELECT COUNT(*) AS n FROM test.t"
+        wait_until(lambda: self.b.sql(rows) == self.a.sql(rows), within_s, lambda: f"{self.b.status()}")
 
     @staticmethod
     def _kill_sessions(server: Server) -> None:

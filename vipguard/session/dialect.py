@@ -13,7 +13,6 @@ from ..model.gtid import GtidSet
 from ..model.policy import MARIADB, MYSQL, Flavor
 from .wire import Row
 
-READ_ONLY = 1290  # ER_OPTION_PREVENTS_STATEMENT
 NO_SUCH_THREAD = 1094
 KILL_DENIED = 1095
 
@@ -67,11 +66,16 @@ class Dialect:
     start_io: str
     start_sql: str
     start_both: str
-    reached: bytes  # what `wait` answers when the set is there
     wait_function: str
 
-    open = "SET GLOBAL read_only = 0"  # MySQL: turns super_read_only off with it
     sessions = "SHOW PROCESSLIST"
+
+    def open(self, until_s: float) -> str:
+        """Opens, unless the server comes to it after `until_s` (seconds since 1970): then it stays closed.
+
+        MySQL turns super_read_only off together with read_only.
+        """
+        return f"SET GLOBAL read_only = IF(UNIX_TIMESTAMP(NOW(6)) < {until_s:.6f}, 0, 1)"
 
     def facts(self, quote: Callable[[str], str], cluster: str, claim_lock: str, open_lock: str) -> str:
         """One SELECT for everything but the channels; read its row with `read_facts`."""
@@ -107,7 +111,15 @@ class Dialect:
     def read_gtid(self, row: Row) -> GtidSet:
         return GtidSet.parse(self.flavor, ",".join(_text(cell) for cell in row[1:]))
 
-    def wait(self, text: str, seconds: float) -> str:
+    def read_closed(self, row: Row) -> bool:
+        """Of a row that `own_gtid` asked for."""
+        return row[0] == b"1"
+
+    def wait(self, target: GtidSet, seconds: float) -> str:
+        """SELECT that returns as soon as the replica has applied up to the end of `target`, or after `seconds`."""
+        text = str(target)
+        if self.flavor == MARIADB:  # its function knows positions only
+            text = ",".join(f"{source[0]}-{server}-{spans[-1][1]}" for source, server, spans in target.parts)
         return f"SELECT {self.wait_function}('{text}', {seconds:.3f})"
 
     def locate(self, names: Sequence[str]) -> Columns:
@@ -172,7 +184,6 @@ _DIALECTS: dict[str, Dialect] = {
         start_io="START SLAVE {} IO_THREAD",
         start_sql="START SLAVE {} SQL_THREAD",
         start_both="START SLAVE {}",
-        reached=b"0",
         wait_function="MASTER_GTID_WAIT",
     ),
     MYSQL: Dialect(
@@ -191,7 +202,6 @@ _DIALECTS: dict[str, Dialect] = {
         start_io="START REPLICA IO_THREAD FOR CHANNEL {}",
         start_sql="START REPLICA SQL_THREAD FOR CHANNEL {}",
         start_both="START REPLICA FOR CHANNEL {}",
-        reached=b"0",
         wait_function="WAIT_FOR_EXECUTED_GTID_SET",
     ),
 }  # fmt: skip

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from pymysql.converters import escape_item
+
 from ..errors import CouldNotLook, Silent, VipguardError
 from ..model.evidence import ProcessId
 from ..model.policy import MARIADB, Flavor, Mysql
@@ -64,7 +66,7 @@ class Session:
         self.connection_id = wire.connection_id
         self._process: tuple[ProcessId | None] | None = None
         limit = "max_statement_time" if self.flavor == MARIADB else "max_execution_time"
-        settings = "sql_mode='STRICT_ALL_TABLES', lock_wait_timeout=1, innodb_lock_wait_timeout=1"
+        settings = "sql_mode='STRICT_ALL_TABLES', lock_wait_timeout=1, innodb_lock_wait_timeout=1, time_zone='+00:00'"
         self.ask([f"SET SESSION {settings}, {limit}=0, wait_timeout={idle_s_max}"], deadline)
 
     @classmethod
@@ -136,7 +138,7 @@ class Session:
 
     def literal(self, value: str) -> str:
         """`value` quoted for a statement."""
-        return str(self._wire.literal(value))
+        return str(escape_item(value, "utf8mb4"))
 
     def fileno(self) -> int:
         """The socket, to be polled for a hang-up; -1 once closed."""
@@ -160,7 +162,7 @@ class Session:
     def _run(self, sql: str, args: Sequence[Any], deadline: Deadline) -> None:
         self._wire.deadline = deadline
         try:
-            text = sql % tuple(self._wire.literal(arg) for arg in args) if args else sql
+            text = sql % tuple(escape_item(arg, "utf8mb4") for arg in args) if args else sql
             self._wire.query(text)
         except Exception as exc:
             self.close()
@@ -202,11 +204,14 @@ class Connector:
     def __call__(self, deadline: Deadline) -> Session:
         """A new session. Raises as `Session.local` and `Session.peer`."""
         sock, self._waiting = self._waiting, None
-        if sock is not None and _ended(sock):
-            sock.close()
-            sock = None
-        if sock is None:
-            sock = self._open_socket(deadline)
+        if sock is not None:
+            try:
+                return self._use(sock, deadline)
+            except fault.Lost:  # it ended while nobody looked
+                sock.close()
+        return self._use(self._open_socket(deadline), deadline)
+
+    def _use(self, sock: socket.socket, deadline: Deadline) -> Session:
         try:
             sock.settimeout(deadline.remaining())
             sock.recv(1, socket.MSG_PEEK)
@@ -283,17 +288,6 @@ def _made(sock: socket.socket, place: str, make: Callable[[], Session]) -> Sessi
         if isinstance(error, VipguardError) and error is exc:
             raise
         raise error from exc
-
-
-def _ended(sock: socket.socket) -> bool:
-    """Did a connection that waits for its greeting end meanwhile?"""
-    try:
-        sock.setblocking(False)
-        return not sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def _place(host: str, mysql: Mysql) -> str:
