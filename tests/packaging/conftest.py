@@ -63,7 +63,7 @@ def vipguard() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*argv: str, **more: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "vipguard", *argv], check=False,
+            [sys.executable, "-P", "-m", "vipguard", *argv], check=False,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **more,
         )  # type: ignore[call-overload,no-any-return]  # fmt: skip
 

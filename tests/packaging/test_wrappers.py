@@ -231,7 +231,9 @@ def test_the_hook_leaves_the_work_to_an_agent_that_answers(wrapper: Wrapper) -> 
 def test_the_hook_reconciles_where_no_agent_answers(wrapper: Wrapper) -> None:
     wrapper.own_probe('echo "$@"; exit 7')
     done = wrapper.hook("INSTANCE", "writer", "MASTER", "200")
-    assert done.stdout == "-m vipguard --config /etc/vipguard/vipguard.toml hook INSTANCE writer MASTER 200\n"
+    assert (
+        done.stdout == "-P -m vipguard --config /etc/vipguard/vipguard.toml hook INSTANCE writer MASTER 200\n"
+    )
     assert done.returncode == 7
 
 

@@ -15,7 +15,7 @@ from vipguard.errors import CouldNotLook
 
 def vipguard(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "vipguard", *argv], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-P", "-m", "vipguard", *argv], capture_output=True, text=True, check=False, timeout=60
     )
 
 
