@@ -12,7 +12,9 @@ import select
 from functools import cache
 from typing import Any
 
-_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+# syslog's numbers. What vipguard says unasked is a decision, so it is `notice` to the journal: a unit may then hide
+# systemd's own lines about a timer (LogLevelMax=notice) and none of ours.
+_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 5, "debug": 7}
 _LINE_BYTES_MAX = 4000  # a pipe that polls as writable takes PIPE_BUF (4096) without blocking
 _RENAMED = "field_"  # joins a field whose name the line itself needs, so that a caller's slip loses nothing
 
