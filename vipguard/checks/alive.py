@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.evidence import Answer
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.sight import Sight
 
 _RULES = {
@@ -13,12 +13,12 @@ _RULES = {
 }
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """OK when the server answered; the number is the seconds that the round took."""
     server = sight.server
     if server is None:
         return Finding("alive", Outcome.UNKNOWN, "server-not-seen", "the server was not asked yet")
-    took_s = server.seen_at_s - server.asked_at_s
+    took_s = round(server.seen_at_s - server.asked_at_s, 6)
     perf = (Perf("time", took_s, "s", thresholds.warning, thresholds.critical),)
     if server.answer is not Answer.ANSWERED or server.facts is None:
         outcome, rule, text = _RULES.get(server.answer, _RULES[Answer.BLIND])

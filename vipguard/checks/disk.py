@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.ranges import Range
 from ..model.sight import Sight
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """CRITICAL below `disk.free_mb_min` or mounted read-only, unless ranges are given; the number is free MB."""
     disk = sight.disk
     if thresholds.critical is None and thresholds.warning is None:

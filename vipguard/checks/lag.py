@@ -6,9 +6,10 @@ age at the moment the source was last seen, and that all that was received is ap
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.ranges import Range
 from ..model.sight import Sight
 
@@ -39,10 +40,10 @@ def measure(sight: Sight) -> Lag:
     return Lag(lag_s, "lag-last-good", f"{lag_s:g} s behind when its source was last seen")
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """CRITICAL above `lag_s_max` unless the operator gave ranges; UNKNOWN when the lag is not known."""
     if thresholds.critical is None and thresholds.warning is None:
-        thresholds = Thresholds(critical=Range(0, sight.policy.limits.lag_s_max))
+        thresholds = Thresholds(critical=Range(-math.inf, sight.policy.limits.lag_s_max))
     lag = measure(sight)
     perf = (Perf("lag", lag.lag_s, "s", thresholds.warning, thresholds.critical),)
     if lag.lag_s is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.sight import Sight
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """CRITICAL when writable without the VIP, WARNING when read-only with it; the number is 1 for closed."""
     facts = sight.server.facts if sight.server else None
     if facts is None:

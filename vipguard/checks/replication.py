@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model.evidence import Channel
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.sight import Sight
 
 # What an IO thread says of a source that cannot be reached, as against one that refuses it for good.
@@ -56,7 +56,7 @@ def worst(sight: Sight) -> Threads:
     return max(rows, key=lambda row: row.outcome)
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """OK with both threads running, WARNING without a source; the number is the count of channels."""
     row = worst(sight)
     facts = sight.server.facts if sight.server else None

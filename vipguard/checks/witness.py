@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..model.finding import Finding, Outcome, Perf, Thresholds
+from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.sight import Sight
 
 
-def check(sight: Sight, thresholds: Thresholds = Thresholds()) -> Finding:
+def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """OK when a witness answered within `lease_s`; WARNING when only peers did, or none is configured."""
     lease_s = sight.policy.limits.lease_s
     fresh = [name for name, at_s in sight.witnesses.items() if at_s is not None and sight.now_s - at_s < lease_s]

@@ -192,7 +192,9 @@ def judge(sight: Sight, standing: Standing) -> Verdict:
     raise AssertionError(f"the {standing} table has no last row")
 
 
-_DATA = frozenset({"other-cluster", "replication-broken", "lag-unknown", "lag-exceeded", "errant-transactions", "disk-unfit"})
+_DATA = frozenset(
+    {"other-cluster", "replication-broken", "lag-unknown", "lag-exceeded", "errant-transactions", "disk-unfit"}
+)
 
 
 def unfit(sight: Sight) -> tuple[str, str] | None:

@@ -56,3 +56,6 @@ class Thresholds:
         if self.warning is not None and self.warning.alerts(value):
             return Outcome.WARNING
         return Outcome.OK
+
+
+NO_THRESHOLDS = Thresholds()

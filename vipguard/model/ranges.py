@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
-_RANGE = re.compile(r"(?P<inside>@)?(?:(?P<low>~|-?\d+(?:\.\d+)?)?:)?(?P<high>-?\d+(?:\.\d+)?)?")
+_NUMBER = r"-?\d{1,18}(?:\.\d{1,18})?"
+_RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<low>~|{_NUMBER})?:)?(?P<high>{_NUMBER})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,15 @@ class Range:
         return within if self.inside else not within
 
     def __str__(self) -> str:
-        low = "" if self.low == 0 else "~:" if self.low == -math.inf else f"{self.low:g}:"
-        high = "" if self.high == math.inf else f"{self.high:g}"
+        low = "" if self.low == 0 else "~:" if self.low == -math.inf else f"{number(self.low)}:"
+        high = "" if self.high == math.inf else number(self.high)
         if self.low == 0 and self.high == math.inf:
             low = "0:"
         return f"{'@' if self.inside else ''}{low}{high}"
+
+
+def number(value: float) -> str:
+    """A number as the guidelines write one: digits, a point and a minus only, never an exponent."""
+    text = format(Decimal(repr(float(value))), "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

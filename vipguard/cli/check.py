@@ -1,0 +1,294 @@
+"""`vipguard check`: one question asked once, answered as Nagios plugins do; or whether this node may hold the VIP.
+
+Exit codes are those of the Monitoring Plugins guidelines: 0 OK, 1 warning, 2 critical, 3 unknown; a mistake in usage or
+configuration is 3 too. `check writer --for-keepalived` speaks another language: 0 yes, 1 no, because keepalived
+would make FAULT of a warning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vipguard.cli.app import App, pass_app
+from vipguard.errors import CouldNotLook, VipguardError
+from vipguard.model.finding import Finding, Outcome, Perf, Thresholds
+from vipguard.model.ranges import Range
+from vipguard.model.verdict import Eligibility
+
+if TYPE_CHECKING:
+    from vipguard.agent.glance import Glance
+    from vipguard.model.policy import Policy
+    from vipguard.model.verdict import Standing, Verdict
+
+NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "writer")
+AGENT_S = 0.2  # what the agent gets to answer
+KEEPALIVED_S = 0.42  # of the half second that the wrapper gives, from the start of this process
+LOOK_S_MIN = 0.05
+ONE_LOOK, AGENT = "one-look", "agent"
+
+
+class PluginCommand(click.Command):
+    """A mistake in the arguments is UNKNOWN, in the form that Nagios shows."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        name = next((arg for arg in args if arg in NAMES), "check")
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as usage:
+            from vipguard.cli import plugin
+
+            click.echo(plugin.unknown(name, f"{usage.format_message()} {self.get_usage(ctx)}"))
+            ctx.exit(Outcome.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finding, who saw what it rests on, and for `writer` the verdict's own words."""
+
+    finding: Finding
+    seen_by: str
+    verdict: dict[str, Any] | None = None
+
+
+@click.command(name="check", cls=PluginCommand)
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--warning", metavar="RANGE", help="Warn outside this range, written as 10, 10:, ~:10, 10:20 or @10:20.")
+@click.option("--critical", metavar="RANGE", help="Critical outside this range.")
+@click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
+@click.option("--for-keepalived", is_flag=True, help="With writer: look at once, exit with 0 for yes and 1 for no.")
+@pass_app
+def command(
+    app: App, name: str, warning: str | None, critical: str | None, as_json: bool, for_keepalived: bool
+) -> int:
+    """Ask one question of this node. Works with and without an agent."""
+    from vipguard.cli import plugin
+
+    try:
+        if for_keepalived:
+            return _for_keepalived(app, name)
+        answer = _answer(app, name, _thresholds(name, warning, critical))
+    except (VipguardError, click.UsageError) as exc:
+        why = exc.format_message() if isinstance(exc, click.UsageError) else str(exc)
+        if as_json:
+            click.echo(json.dumps(plugin.as_json(Finding(name, Outcome.UNKNOWN, "not-checked", why))))
+        else:
+            click.echo(plugin.unknown(name, why))
+        return Outcome.UNKNOWN
+    if as_json:
+        verdict = {"verdict": answer.verdict} if answer.verdict is not None else {}
+        click.echo(json.dumps({**plugin.as_json(answer.finding), **verdict, "seen_by": answer.seen_by}))
+    else:
+        click.echo(plugin.line(answer.finding))
+    return answer.finding.outcome
+
+
+def _thresholds(name: str, warning: str | None, critical: str | None) -> Thresholds:
+    """Raises click.UsageError for what is no range, and where no number is judged."""
+    if name == "writer" and (warning or critical):
+        raise click.UsageError("check writer judges by its rules: it takes no --warning and no --critical.")
+    ranges: list[Range | None] = []
+    for option, text in (("--warning", warning), ("--critical", critical)):
+        try:
+            ranges.append(None if text is None else Range.parse(text))
+        except ValueError as exc:
+            raise click.UsageError(f"{option}: {exc}.") from exc
+    return Thresholds(*ranges)
+
+
+def _answer(app: App, name: str, thresholds: Thresholds) -> Answer:
+    if name == "writer":
+        return _writer(app)
+    from vipguard.checks import CHECKS
+
+    policy = app.policy()
+    seen = _look(policy, name)
+    finding = CHECKS[name](seen.sight, thresholds)
+    if finding.outcome is not Outcome.OK and (known := _with_agents_memory(policy, name, finding, seen)):
+        return Answer(CHECKS[name](known.sight, thresholds), AGENT)
+    if finding.outcome is Outcome.UNKNOWN and (why := _blind(name, seen)):
+        finding = replace(finding, text=f"{finding.text}: {why}")
+    return Answer(finding, ONE_LOOK)
+
+
+def _look(policy: Policy, name: str) -> Glance:
+    from vipguard.agent.glance import Wanted, glance
+
+    wanted = {
+        "errant": Wanted(peers=True),
+        "disk": Wanted(disk=True),
+        "witness": Wanted(peers=True, pings_s=policy.limits.lease_s),
+        "writer": Wanted(peers=True, disk=True, pings_s=policy.limits.lease_s),
+    }
+    deadline_s = policy.limits.deadline_s
+    return glance(policy, wanted.get(name, Wanted()), deadline_s, deadline_s)
+
+
+def _blind(name: str, seen: Glance) -> str:
+    """Why a check saw nothing, in the words of what could not look."""
+    server = seen.world.server
+    if name in ("witness", "read_only"):
+        return seen.blind.get("witness" if name == "witness" else "address", "")
+    return server.reason if server is not None and name != "alive" else ""
+
+
+# What takes time to know, only the agent knows: the lag before the source went, the comparison before the writer
+# went, that a takeover stopped the IO thread, the disk of a server that is down.
+_REMEMBERED = {
+    "lag": ("lag-never-seen",),
+    "errant": ("errant-not-compared",),
+    "replication": ("io-thread-stopped",),
+    "disk": ("disk-not-seen",),
+}
+
+
+def _with_agents_memory(policy: Policy, name: str, finding: Finding, seen: Glance) -> Glance | None:
+    """The look with what the agent remembers added to it; None where that doesn't help, or nobody answers."""
+    if finding.rule not in _REMEMBERED.get(name, ()):
+        return None
+    from vipguard import client
+    from vipguard.model.evidence import DiskEvidence
+    from vipguard.model.gtid import GtidSet
+    from vipguard.model.memory import Memory, Stopped
+    from vipguard.model.sight import GoodLag
+
+    try:
+        own = own_node(client.status(policy.paths.agent_socket, AGENT_S))
+    except VipguardError:
+        return None
+    world, now_s = seen.world, seen.now_s
+    if name == "lag" and own.get("lag_rule") == "lag-last-good" and own.get("lag_s") is not None:
+        world = replace(world, good_lag=GoodLag(float(own["lag_s"]), now_s, now_s))
+    elif name == "errant" and own.get("errant") is not None and world.server and world.server.facts:
+        world = replace(world, errant=GtidSet.parse(world.server.facts.flavor, own["errant"]))
+    elif name == "replication" and own.get("io_stopped_by_takeover"):
+        world = replace(world, memory=Memory(stopped=Stopped(world.boot_id, 0.0, now_s, now_s)))
+    elif name == "disk" and own.get("disk_free_bytes") is not None:
+        world = replace(world, disk=DiskEvidence(now_s, own["disk_free_bytes"], None, own.get("disk_writable")))
+    else:
+        return None
+    return replace(seen, world=world)
+
+
+def own_node(status: dict[str, Any]) -> dict[str, Any]:
+    """This node in an agent's status. Raises CouldNotLook where it isn't there."""
+    nodes = status.get("nodes")
+    own = next((n for n in nodes if isinstance(n, dict) and n.get("here")), None) if isinstance(nodes, list) else None
+    if own is None:
+        raise CouldNotLook("the agent's status does not tell of this node")
+    return dict(own)
+
+
+def _writer(app: App) -> Answer:
+    """The agent's verdict; where no agent answers, that of one look."""
+    from vipguard import client
+
+    policy = app.policy(secrets=False)
+    try:
+        own = own_node(client.status(policy.paths.agent_socket, AGENT_S))
+    except VipguardError as silent:
+        return _writer_alone(app.policy(), silent)
+    if own.get("eligibility") is None:
+        raise CouldNotLook("the agent has not decided yet")
+    verdict = {key: own.get(key) for key in ("standing", "eligibility", "rule", "text")}
+    return Answer(_verdict_finding(verdict, own.get("lag_s")), AGENT, verdict)
+
+
+def _writer_alone(policy: Policy, silent: VipguardError) -> Answer:
+    from vipguard.checks import lag, writer
+
+    seen = _look(policy, "writer")
+    sight = seen.sight
+    found = writer.judge(sight, _standing(seen))
+    verdict = {
+        "standing": found.standing,
+        "eligibility": found.eligibility.value,
+        "rule": found.rule,
+        "text": f"{found.text} (one look: {silent})",
+        "numbers": dict(found.numbers),
+    }
+    return Answer(_verdict_finding(verdict, lag.measure(sight).lag_s), ONE_LOOK, verdict)
+
+
+def _standing(seen: Glance) -> Standing:
+    """An open server where the VIP is counts as the writer; one look can't tell who completed a takeover."""
+    if not seen.sight.vip_here:
+        return "candidate"
+    facts = seen.world.server.facts if seen.world.server else None
+    return "taking" if facts is not None and facts.closed else "holder"
+
+
+def _verdict_finding(verdict: dict[str, Any], lag_s: Any) -> Finding:
+    """Eligible is OK, ineligible CRITICAL; undetermined is UNKNOWN for a candidate, WARNING where the VIP stays."""
+    eligibility, standing = Eligibility(verdict["eligibility"]), verdict["standing"]
+    outcome = Outcome.OK
+    if eligibility is Eligibility.INELIGIBLE:
+        outcome = Outcome.CRITICAL
+    elif eligibility is Eligibility.UNDETERMINED:
+        outcome = Outcome.UNKNOWN if standing == "candidate" else Outcome.WARNING
+    known = None if eligibility is Eligibility.UNDETERMINED else float(eligibility is Eligibility.ELIGIBLE)
+    perf = (Perf("eligible", known), Perf("lag", lag_s if standing == "candidate" else None, "s"))
+    text = f"{standing}, {verdict['rule']}: {verdict['text']}"
+    return Finding("writer", outcome, str(verdict["rule"]), text, perf if standing == "candidate" else perf[:1])
+
+
+# -- for keepalived
+
+
+def _for_keepalived(app: App, name: str) -> int:
+    """0 or 1, within the wrapper's half second; 3 where /proc does not even tell whether the VIP is here.
+
+    The wrapper has asked the agent already. Where the VIP is, only a server that isn't running fails; elsewhere
+    everything must be seen, and seen well. What only a resident agent can know is undetermined.
+    """
+    if name != "writer":
+        raise click.UsageError("--for-keepalived belongs to check writer.")
+    from vipguard.checks import writer
+    from vipguard.probe import procnet
+    from vipguard.session import boottime_s
+
+    policy = app.policy()
+    here = procnet.look(policy.vip.interface, policy.vip.ip, boottime_s).vip_present
+    if here:
+        verdict = writer.judge(_server_alone(policy), "holder")
+    else:
+        from vipguard.agent.glance import Wanted, glance
+
+        local_s = min(policy.limits.deadline_s, _left_s() / 3)
+        wanted = Wanted(peers=True, disk=True, pings_s=local_s)
+        verdict = writer.judge(glance(policy, wanted, local_s, local_s).sight, "candidate")
+    return _say(verdict)
+
+
+def _server_alone(policy: Policy) -> Any:
+    """The sight of the local server and the VIP here, with nothing else looked at."""
+    from vipguard.model.evidence import AddressEvidence
+    from vipguard.model.sight import Sight
+    from vipguard.probe.server import ServerProbe
+    from vipguard.session import Connector, boottime_s
+
+    probe = ServerProbe(Connector.local(policy.mysql), policy.cluster, policy.claim_lock, policy.open_lock)
+    server = probe.look(min(policy.limits.deadline_s, _left_s()), boottime_s, channels=False)
+    now_s = boottime_s()
+    return Sight(now_s, policy, server=server, address=AddressEvidence(now_s, True, True), watching_since_s=now_s)
+
+
+def _say(verdict: Verdict) -> int:
+    from vipguard.cli import plugin
+
+    code = 0 if verdict.may else 1
+    click.echo(f"{code} {verdict.rule} {plugin.plain(verdict.text)}")
+    return code
+
+
+def _left_s() -> float:
+    """What is left for looking. The half second runs since this process began, the imports included."""
+    with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+        began_ticks = int(file.read().rpartition(")")[2].split()[19])
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - began_ticks / os.sysconf("SC_CLK_TCK")
+    return max(LOOK_S_MIN, KEEPALIVED_S - age_s)
