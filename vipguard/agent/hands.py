@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from ..act import address as act_address
-from ..act import track_file
+from ..act import tcp, track_file
 from ..act.arp import Announcer
 from ..act.peer import release_claim, take_claim
 from ..act.replication import start_receiving, start_replication, stop_receiving, wait_applied, wait_received
@@ -207,6 +207,9 @@ class Hands:
     def remove_vip(self, effect: do.Effect) -> None:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
+    def reset_clients(self, effect: do.Effect) -> int:
+        return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port)
+
     def write_track(self, effect: do.WriteTrack) -> None:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
 
@@ -241,6 +244,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.CloseServer: Hands.close_server,
     do.KillServer: Hands.kill_server,
     do.RemoveVip: Hands.remove_vip,
+    do.ResetClients: Hands.reset_clients,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
 }

@@ -90,6 +90,7 @@ def succeeded(draft: Draft, did: Did) -> None:
             _record(draft, looked_s=result.asked_at_s)
         case CloseServer(), Closed():
             draft.note("closed", "read-only-verified", killed=result.killed, gtid=str(result.gtid))
+            _see_closed(draft, result)
             if isinstance(draft.world.phase, Closing):
                 closed(draft, draft.world.phase)
         case KillServer(), _:
@@ -105,6 +106,7 @@ def succeeded(draft: Draft, did: Did) -> None:
             if isinstance(draft.world.phase, Taking) and draft.world.phase.takeover.reserved is None:
                 _record(draft, reserved=effect.memory.epoch, remembered=True)
         case StartReplication() | StartReceiving(), _:
+            draft.set(joined_s=draft.now_s)
             draft.note("replication", "started", threads="both" if isinstance(effect, StartReplication) else "io")
             if draft.world.memory.stopped is not None:
                 draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
@@ -112,6 +114,14 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
             _taken_step(draft, did)
+
+
+def _see_closed(draft: Draft, result: Closed) -> None:
+    """The close verified it: that is newer than the last probe."""
+    server = draft.world.server
+    if server is not None and server.facts is not None:
+        facts = replace(server.facts, closed=True, gtid=result.gtid)
+        draft.set(server=replace(server, facts=facts, asked_at_s=draft.now_s, seen_at_s=draft.now_s))
 
 
 def _taken_step(draft: Draft, did: Did) -> None:

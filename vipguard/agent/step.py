@@ -20,6 +20,7 @@ from ..model.effect import (
     ProbePeer,
     ProbeServer,
     RemoveVip,
+    ResetClients,
     WriteTrack,
 )
 from ..model.evidence import Answer
@@ -138,6 +139,7 @@ def _resting(draft: Draft) -> None:
     if not sight.vip_here:
         return
     if world.keepalived.alive is False or (world.said.get("closing") == "adverts-stopped" and sight.parked):
+        draft.send(ResetClients(0.6))
         draft.send(RemoveVip(1.0))
         return
     if facts is None or sight.parked or sight.isolated or not world.may_open:
@@ -289,6 +291,8 @@ def _judge(draft: Draft) -> None:
     wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
     draft.set(track_asked=wanted)
     if world.track != wanted:
+        if wanted == "0" and vip and "WriteTrack" not in world.flights:
+            draft.send(ResetClients(0.6))
         draft.send(WriteTrack(1.0, wanted))
 
 
@@ -305,7 +309,9 @@ def _join(draft: Draft) -> None:
     world, sight = draft.world, draft.sight
     if not world.join_due or world.server is None or not world.server.answered:
         return
-    if not isinstance(world.phase, Resting | Writing) or world.server.asked_at_s < world.phase.since_s:
+    if not isinstance(world.phase, Resting | Writing):
+        return
+    if world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
     if isinstance(world.phase, Writing):
         join = rejoin.writer(sight)

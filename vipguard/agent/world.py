@@ -110,6 +110,7 @@ class World:
     exited_s: float = 0.0
     process: ProcessId | None = None
     join_due: bool | None = None
+    joined_s: float = 0.0
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
     disk: DiskEvidence | None = None

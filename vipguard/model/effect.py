@@ -182,7 +182,14 @@ class KillServer(Effect):
 class RemoveVip(Effect):
     """Take a VIP off the interface that a dead keepalived left there."""
 
-    lane = "address"
+    lane = "track"
+
+
+@dataclass(frozen=True, slots=True)
+class ResetClients(Effect):
+    """Reset the connections to the VIP while it is still here; in the track file's lane, so that it comes first."""
+
+    lane = "track"
 
 
 @dataclass(frozen=True, slots=True)
