@@ -177,8 +177,7 @@ def _ping(policy: Policy, watch_s: float) -> dict[str, tuple[float, float]]:
             next_s = min(until_s, boottime_s() + policy.limits.probe_s)
             while awaited - found.keys() and boottime_s() < next_s:
                 select.select([pinger.fileno()], [], [], max(0.0, next_s - boottime_s()))
-                answers = pinger.drain()
-                found.update({name: (pong.answered_at_s, pong.sent_at_s) for name, pong in answers.items()})
+                found.update(pinger.drain())
     finally:
         pinger.close()
     return found

@@ -18,7 +18,8 @@ ADVERT_FRESH = 3.0
 def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any]]) -> dict[str, Any]:
     """The status as JSON-ready data. Times are seconds ago (`…_ago_s`) or durations in seconds.
 
-    `nodes` holds this node first, then the peers by name. `story` are the recent notes, oldest first.
+    `nodes` holds this node first, then the peers by name. `story` are the recent notes, oldest first. `errant` is ""
+    for nothing errant and null for nothing compared yet.
     """
     sight = world.sight(now_s)
     nodes = [_own(world, sight), *(_peer(sight, peer) for peer in world.peers.values())]
@@ -57,6 +58,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "reason": world.server.reason if world.server else "",
         "version": f"{facts.flavor} {facts.version}" if facts else None,
         "vrrp": sight.keepalived.state,
+        "vrrp_ago_s": _ago(sight.now_s, sight.keepalived.state_at_s),
         "keepalived": sight.keepalived.alive,
         "vip": sight.address.vip_present if sight.address else None,
         "link_up": sight.address.link_up if sight.address else None,
@@ -69,12 +71,14 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "lag_s": None if isinstance(world.phase, Writing) else measured.lag_s,
         "lag_rule": measured.rule,
         "threads": _threads(facts.channels if facts else None),
-        "errant": str(sight.errant) if sight.errant is not None and not sight.errant.is_empty else "",
+        "errant": None if sight.errant is None else str(sight.errant),
+        "io_stopped_by_takeover": sight.io_stopped_by_us,
         "diverged": world.diverged,
         "epoch": facts.epoch.epoch if facts and facts.epoch else None,
         "gtid": str(facts.gtid) if facts else None,
         "track_file": world.track,
         "disk_free_bytes": world.disk.free_bytes if world.disk else None,
+        "disk_writable": world.disk.writable if world.disk else None,
         "seen_ago_s": _ago(sight.now_s, world.server.seen_at_s if world.server else None),
     }
 
@@ -93,6 +97,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "reason": seen.reason if seen else "",
         "version": f"{facts.flavor} {facts.version}" if facts else None,
         "vrrp": "MASTER" if master else None,
+        "vrrp_ago_s": None,
         "keepalived": True if master else None,
         "vip": True if master else None,
         "link_up": None,
@@ -105,12 +110,14 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "lag_s": _peer_lag(peer),
         "lag_rule": None,
         "threads": _threads(facts.channels if facts else None),
-        "errant": "",
+        "errant": None,
+        "io_stopped_by_takeover": None,
         "diverged": None,
         "epoch": facts.epoch.epoch if facts and facts.epoch else None,
         "gtid": str(facts.gtid) if facts else None,
         "track_file": None,
         "disk_free_bytes": None,
+        "disk_writable": None,
         "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
         "alive_ago_s": _ago(sight.now_s, peer.alive_s),
     }
