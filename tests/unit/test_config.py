@@ -378,6 +378,13 @@ def test_a_host_without_gateway_is_warned_and_has_no_witness(
     assert default_gateways("/nonexistent") == ()
 
 
+def test_a_node_that_is_the_default_gateway_is_no_witness(
+    load: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "default_gateways", lambda: ("10.73.0.12", "10.73.0.254"))
+    assert load(witness=None).witnesses == ("10.73.0.254",)
+
+
 # Every dotted key that exists, to be overwritten by anything.
 KEYS = [key for key, *_ in MISTAKES]
 ANYTHING = st.recursive(

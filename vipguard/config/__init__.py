@@ -69,7 +69,9 @@ def load(path: str, *, secrets: bool = True) -> Policy:
         for name, shape in _SECTIONS.items()
         if name in document
     }
-    witnesses = _witnesses(at / "witness", document.get("witness", {}), vip)
+    witnesses = _witnesses(
+        at / "witness", document.get("witness", {}), (vip.ip, *(peer.address for peer in nodes))
+    )
     policy = Policy(file=at.file, node=node, vip=vip, nodes=nodes, witnesses=witnesses, **top, **sections)
     relations.check(at, policy)
     return _with_secrets(at, policy) if secrets else policy
@@ -199,7 +201,8 @@ def _own_node(at: At, name: str | None, nodes: tuple[model.Node, ...]) -> str:
     raise at.wrong(problem, f"set node to one of {', '.join(names)}")
 
 
-def _witnesses(at: At, table: Table, vip: model.Vip) -> tuple[str, ...]:
+def _witnesses(at: At, table: Table, ours: tuple[str, ...]) -> tuple[str, ...]:
+    """What the file names, else the default gateway, unless that is one of `ours`, which prove nothing."""
     known(at, table, ("addresses",))
     if "addresses" in table:
         at_list, given = at / "addresses", table["addresses"]
@@ -207,7 +210,7 @@ def _witnesses(at: At, table: Table, vip: model.Vip) -> tuple[str, ...]:
             raise at_list.wrong(f"is {shown(given)}", 'write a list of addresses, for example ["10.73.0.1"]')
         found = tuple(dict.fromkeys(address(at_list, item) for item in given))
     else:
-        found = default_gateways()[:1]
+        found = tuple(gateway for gateway in default_gateways() if gateway not in ours)[:1]
     if not found:
         from vipguard.log import get_logger
 
