@@ -173,18 +173,10 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _telling(lab: Lab) -> Iterator[None]:
-    from vipguard.lab.demo import Story, tail_of, tell_change
-    from vipguard.lab.watch import Watcher
+    from vipguard.lab.demo import Story, telling
 
-    with Story(_console()) as story, Watcher(lab, tell=lambda change: tell_change(story, change)):
-        tails = [tail_of(node, story) for node in lab.nodes.values()]
-        for tail in tails:
-            tail.start()
-        try:
-            yield
-        finally:
-            for tail in tails:
-                tail.end.set()
+    with Story(_console()) as story, telling(lab, story):
+        yield
 
 
 def _chosen(lab: Lab, name: str | None) -> Node:

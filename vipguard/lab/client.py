@@ -1,4 +1,6 @@
-"""What did the application notice? Starts the writing program in the client's namespace and counts from what it printed."""
+"""What did the application notice? Starts the writing program in the client's namespace and counts from what
+it printed.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,18 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client saw: acknowledgements as (monotonic ns, id), errors as (ns, code, text), connections as (ns, server_id)."""
+    """What a client saw: acknowledgements as (monotonic ns, id), errors as (ns, code, text), connections as
+    (ns, server_id).
+    """
 
     acks: list[tuple[int, int]]
     errors: list[tuple[int, int, str]]
     connections: list[tuple[int, int]]
 
     def outage_ms(self, since_ns: int = 0, until_ns: int | None = None) -> float:
-        """The longest time without an acknowledgement; with `until_ns` the time since the last one counts too."""
+        """The longest time without an acknowledgement; with `until_ns` the time since the last one counts
+        too.
+        """
         times = [ns for ns, _ in self.acks if ns >= since_ns and (until_ns is None or ns <= until_ns)]
         before = [ns for ns, _ in self.acks if ns < since_ns][-1:]
         edges = [*(before or [since_ns] * bool(since_ns)), *times, *([until_ns] if until_ns else [])]
@@ -40,7 +46,8 @@ class Seen:
 
 
 class Client:
-    """An ordinary client of the VIP; `with lab.client(rate=500) as client:` runs it, afterwards `client.seen()` tells.
+    """An ordinary client of the VIP; `with lab.client(rate=500) as client:` runs it, afterwards
+    `client.seen()` tells.
 
     rate: inserts a second, 0: as fast as they are acknowledged. host: another address than the VIP.
     """
@@ -65,7 +72,7 @@ class Client:
         self.identity: Identity | None = None
 
     def start(self) -> Client:
-        argv = [sys.executable, "-m", "vipguard.lab.writer", json.dumps(self.settings)]
+        argv = [sys.executable, "-P", "-m", "vipguard.lab.writer", json.dumps(self.settings)]
         self.identity = self.lab.client_space.spawn(argv, self.log)
         return self
 

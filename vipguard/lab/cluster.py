@@ -1,4 +1,6 @@
-"""How does a whole lab come up, get well again, and go without a trace? `Lab`, the object that everything else hangs on."""
+"""How does a whole lab come up, get well again, and go without a trace? `Lab`, the object that everything
+else hangs on.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def quiet(_: str) -> None:
 
 
 class Lab:
-    """A cluster on this machine. `with Lab.create(spec) as lab: lab.up()` takes it down at the end; `Lab.open(name)` finds one."""
+    """A cluster on this machine. `with Lab.create(spec) as lab: lab.up()` takes it down at the end;
+    `Lab.open(name)` finds one.
+    """
 
     def __init__(self, spec: LabSpec, directory: Path, identities: dict[str, Identity]) -> None:
         self.spec, self.directory = spec, directory
@@ -58,7 +62,9 @@ class Lab:
 
     @classmethod
     def create(cls, spec: LabSpec, progress: templates.Progress = quiet) -> Lab:
-        """Make directories, namespaces and cables; nothing runs in them yet. LabError when a lab of that name exists."""
+        """Make directories, namespaces and cables; nothing runs in them yet. LabError when a lab of that name
+        exists.
+        """
         need_root()
         directory = ROOT / spec.name
         if holders_of(spec.name) or directory.exists():
@@ -129,7 +135,9 @@ class Lab:
         return self
 
     def start_servers(self) -> None:
-        """Configured servers with accounts and the circle, closed, replication stopped (plain: running, as people have it)."""
+        """Configured servers with accounts and the circle, closed, replication stopped (plain: running, as
+        people have it).
+        """
         self.progress(f"starting {self.spec.nodes} servers ({self.spec.flavor})")
         passwords = {"password": secrets.token_urlsafe(18), "replication-password": secrets.token_urlsafe(18)}
         for node in self.nodes.values():
@@ -190,7 +198,9 @@ class Lab:
         return [other for other in self.nodes.values() if other is not node]
 
     def trouble(self) -> str:
-        """Why it is not healthy, in a few words; "" when it is: one writer with the VIP, the circle running, all may take over."""
+        """Why it is not healthy, in a few words; "" when it is: one writer with the VIP, the circle running,
+        all may take over.
+        """
         writer = self.writer()
         if writer is None:
             return f"VIP on {[n.name for n in self.holders()]}, writable {[n.name for n in self.writable()]}"
@@ -275,7 +285,9 @@ class Lab:
                 node.start_keepalived()
 
     def reset(self, within_s: float = 15.0) -> Node:
-        """Back to health after a test, the cheap way if it works, else with fresh data everywhere; the writer."""
+        """Back to health after a test, the cheap way if it works, else with fresh data everywhere; the
+        writer.
+        """
         self.heal()
         # a stale entry there would make the next test's client reach nobody
         self.client_space.run(["ip", "neigh", "flush", "all"], check=False)
@@ -321,7 +333,9 @@ def names() -> list[str]:
 
 
 def remove(name: str) -> bool:
-    """Kill the holders of a lab (and so all of it) and delete its directory; works on what a crash left. False: nothing was there."""
+    """Kill the holders of a lab (and so all of it) and delete its directory; works on what a crash left.
+    False: nothing was there.
+    """
     need_root()
     LabSpec(name=name)  # refuses a name that is a path
     directory = ROOT / name

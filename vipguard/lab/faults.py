@@ -1,6 +1,8 @@
-"""What can go wrong on purpose? Each fault is a context manager: it happens at the entry and is healed at the exit.
+"""What can go wrong on purpose? Each fault is a context manager: it happens at the entry and is healed at the
+exit.
 
-To add one: write it here, and name it in FAULTS if `vipguard lab run` is to offer it. Healing a killed process is starting it again.
+To add one: write it here, and name it in FAULTS if `vipguard lab run` is to offer it. Healing a killed
+process is starting it again.
 """
 
 from __future__ import annotations
@@ -141,7 +143,9 @@ def _until_full() -> Iterator[None]:
 
 @contextmanager
 def paused(node: Node) -> Iterator[None]:
-    """Every process of the node stands still, as in a paused virtual machine (its kernel still answers pings)."""
+    """Every process of the node stands still, as in a paused virtual machine (its kernel still answers
+    pings).
+    """
     stopped: dict[int, object] = {}
     # a process may fork while the others are stopped: look again until nothing new is found
     while new := {pid: one for pid, one in node.space.processes().items() if pid not in stopped}:
@@ -171,7 +175,7 @@ FAULTS: dict[str, Fault] = {
     "stop-keepalived": Fault("SIGSTOP of keepalived", lambda _, node: stop_keepalived(node)),
     "kill-agent": Fault("kill -9 of the agent", lambda _, node: kill_agent(node)),
     "stop-agent": Fault("SIGSTOP of the agent", lambda _, node: stop_agent(node)),
-    "cut-off": Fault("cut off from everybody, carrier up", lambda lab, node: cut_off(lab, node)),
+    "cut-off": Fault("cut off from everybody, carrier up", cut_off),
     "pause": Fault("every process of the node stopped", lambda _, node: paused(node)),
     "full-run": Fault("no space left in /run", lambda _, node: full_run(node)),
 }

@@ -1,8 +1,9 @@
 """What keeps a node's namespaces alive? The first process in them, which this file is when run as a script.
 
-It makes the namespaces, gives the node its own /run, /tmp, /etc, /var/lib, host name and boot id, and then only reaps. Being
-the first process of a pid namespace it takes the whole node with it when it is killed: nothing of a node survives its holder.
-Run as `python3 -I -S holder.py LAB NODE < spec.json`; it prints the holder's pid, as the host sees it, or why it failed.
+It makes the namespaces, gives the node its own /run, /tmp, /etc, /var/lib, host name and boot id, and then
+only reaps. Being the first process of a pid namespace it takes the whole node with it when it is killed:
+nothing of a node survives its holder. Run as `python3 -I -S holder.py LAB NODE < spec.json`; it prints the
+holder's pid, as the host sees it, or why it failed.
 """
 
 from __future__ import annotations

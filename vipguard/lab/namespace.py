@@ -1,4 +1,6 @@
-"""How are processes started, found and ended inside a lab's namespaces? By nsenter, and by what /proc says from outside."""
+"""How are processes started, found and ended inside a lab's namespaces? By nsenter, and by what /proc says
+from outside.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Identity:
-    """A process that cannot be mistaken for another: its pid as the host sees it, and its start in clock ticks."""
+    """A process that cannot be mistaken for another: its pid as the host sees it, and its start in clock
+    ticks.
+    """
 
     pid: int
     start: int
@@ -72,14 +76,18 @@ def kept_paths() -> list[str]:
 
 
 class Namespace:
-    """The namespaces of one member of a lab: network, pids, host name and, with a `home`, its own view of the disk."""
+    """The namespaces of one member of a lab: network, pids, host name and, with a `home`, its own view of the
+    disk.
+    """
 
     def __init__(self, lab: str, name: str, identity: Identity) -> None:
         self.lab, self.name, self.identity = lab, name, identity
 
     @classmethod
     def create(cls, lab: str, name: str, exits: Path, home: Path | None = None) -> Namespace:
-        """Start a holder. `home` has etc/, mysql/, vipguard/ and boot_id of a node; None: only network and pids."""
+        """Start a holder. `home` has etc/, mysql/, vipguard/ and boot_id of a node; None: only network and
+        pids.
+        """
         spec = {
             "hostname": name,
             "home": str(home) if home else "",
@@ -129,7 +137,9 @@ class Namespace:
         env: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run to the end inside. Raises LabError when it fails (unless `check` is false) or takes longer than `timeout_s`."""
+        """Run to the end inside. Raises LabError when it fails (unless `check` is false) or takes longer than
+        `timeout_s`.
+        """
         with self.popen(
             argv, env=env,
             stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
@@ -157,7 +167,9 @@ class Namespace:
         env: Mapping[str, str] | None = None,
         again_s: float | None = None,
     ) -> Identity:
-        """Start a daemon that outlives the caller; output goes to `log`. With `again_s` it is started again that long after its end."""
+        """Start a daemon that outlives the caller; output goes to `log`. With `again_s` it is started again
+        that long after its end.
+        """
         script = 'echo $$; exec "$@" >&3 2>&3 3>&-'
         if again_s is not None:
             script = f'echo $$; exec >&3 2>&3 3>&-; while :; do "$@"; sleep {again_s}; done'
@@ -181,7 +193,9 @@ class Namespace:
         return identity
 
     def processes(self) -> dict[int, Identity]:
-        """Every living process inside, the holder excepted: pid as the node sees it, and its identity outside."""
+        """Every living process inside, the holder excepted: pid as the node sees it, and its identity
+        outside.
+        """
         try:
             mine = os.readlink(f"/proc/{self.identity.pid}/ns/pid")
         except OSError:
@@ -225,7 +239,9 @@ def parent_of(pid: int) -> int:
 
 
 def holders_of(lab: str) -> dict[str, Identity]:
-    """The living holders of a lab by name, found by their command line: what a crashed `up` could not record is found too."""
+    """The living holders of a lab by name, found by their command line: what a crashed `up` could not record
+    is found too.
+    """
     found: dict[str, Identity] = {}
     host = os.readlink("/proc/self/ns/pid")
     for entry in os.listdir("/proc"):

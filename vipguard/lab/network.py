@@ -1,6 +1,8 @@
-"""How are the members of a lab wired? A bridge in the switch's namespace, a cable to each node and to the client; cuts by nftables.
+"""How are the members of a lab wired? A bridge in the switch's namespace, a cable to each node and to the
+client; cuts by nftables.
 
-The switch holds the host address that serves as gateway and witness. Nothing is made in the host's own network.
+The switch holds the host address that serves as gateway and witness. Nothing is made in the host's own
+network.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ class Switch:
         both_ways: bool = True,
         percent: int = 100,
     ) -> Iterator[None]:
-        """Lose frames from `source` to `target` (None: anybody, the host address on the bridge included) until the exit."""
+        """Lose frames from `source` to `target` (None: anybody, the host address on the bridge included)
+        until the exit.
+        """
         if source is None and target is None:
             raise ValueError("a cut has at least one end")
         pairs = [(source, target), (target, source)] if both_ways else [(source, target)]

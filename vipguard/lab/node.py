@@ -1,4 +1,6 @@
-"""What is one machine of a lab? Namespaces of its own with a server, keepalived and an agent, on the paths that production has."""
+"""What is one machine of a lab? Namespaces of its own with a server, keepalived and an agent, on the paths
+that production has.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ class Node:
 
     @classmethod
     def prepare(cls, spec: LabSpec, name: str, directory: Path) -> None:
-        """Make what its holder mounts: a copy of the host's /etc with what a node needs, and empty directories."""
+        """Make what its holder mounts: a copy of the host's /etc with what a node needs, and empty
+        directories.
+        """
         for part in ("mysql", "vipguard", "log"):
             (directory / part).mkdir(parents=True)
         copy_tree(Path("/etc"), directory / "etc")
@@ -113,7 +117,9 @@ class Node:
         return self.path(path).read_text()
 
     def new_boot(self) -> None:
-        """Another boot id, as after a reboot. What a reboot ends besides (processes, /run) is the caller's to end."""
+        """Another boot id, as after a reboot. What a reboot ends besides (processes, /run) is the caller's to
+        end.
+        """
         (self.directory / "boot_id").write_text(f"{uuid.uuid4()}\n")
 
     # -- its commands
@@ -129,7 +135,7 @@ class Node:
 
     @property
     def vipguard_argv(self) -> list[str]:
-        return [sys.executable, "-m", "vipguard", "--config", CONFIG_FILE]
+        return [sys.executable, "-P", "-m", "vipguard", "--config", CONFIG_FILE]
 
     def vipguard(
         self, *arguments: str, timeout_s: float = 30.0, check: bool = True, input: str | None = None
@@ -163,7 +169,7 @@ class Node:
         wanted = self.keepalived.waits_for()
 
         def made() -> bool:
-            if not self.agent.alive:
+            if self.agent.ended:
                 raise Ended(f"{self.agent} ended: {self.agent.log_tail(5)}")
             return all(self.path(path).exists() for path in wanted)
 

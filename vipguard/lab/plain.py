@@ -1,4 +1,6 @@
-"""What do people run without vipguard? keepalived, a bash check with the client program, and a notify script: to compare with."""
+"""What do people run without vipguard? keepalived, a bash check with the client program, and a notify script:
+to compare with.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def files(spec: LabSpec, node: str, client: list[str]) -> dict[str, tuple[str, i
     line = shlex.join([*client, "-uroot", "-S/run/mysqld/mysqld.sock"])
     closing = "super_read_only" if spec.flavor == "mysql" else "read_only"
     config = CONFIG.format(
-        node=node, interface=INTERFACE, priority=spec.priority(node), advert_s=spec.advert_s, vip=spec.vip, prefix=spec.prefix
+        node=node, interface=INTERFACE, priority=spec.priority(node), advert_s=spec.advert_s,
+        vip=spec.vip, prefix=spec.prefix,
     )  # fmt: skip
     return {
         "/etc/keepalived/keepalived.conf": (config, 0o644),

@@ -1,4 +1,6 @@
-"""What is a daemon of a node? Something with a log, a pid and ways to hurt it; one class for each kind stands elsewhere."""
+"""What is a daemon of a node? Something with a log, a pid and ways to hurt it; one class for each kind stands
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Daemon(ABC):
-    """A process of a node that outlives the command which started it. Its identity is on disk, for the next command."""
+    """A process of a node that outlives the command which started it. Its identity is on disk, for the next
+    command.
+    """
 
     #: One word: the name of the log and of the record.
     kind: str
@@ -34,7 +38,9 @@ class Daemon(ABC):
         return {}
 
     def start(self, *, again_s: float | None = None) -> None:
-        """Start it unless it lives; does not wait until it is ready. `again_s`: start it again that long after its end."""
+        """Start it unless it lives; does not wait until it is ready. `again_s`: start it again that long
+        after its end.
+        """
         if self.alive:
             return
         identity = self.node.space.spawn(self.argv(), self.log, env=self.env(), again_s=again_s)
@@ -63,6 +69,12 @@ class Daemon(ABC):
     @property
     def alive(self) -> bool:
         return self.identity is not None
+
+    @property
+    def ended(self) -> bool:
+        """Dead for good: nobody will start it again by itself."""
+        recorded = self._recorded()
+        return recorded is None or not recorded[0].alive
 
     @property
     def pid(self) -> int | None:

@@ -1,4 +1,6 @@
-"""How is a database server of a node configured, started and asked? One class for both flavours, with what differs in tables."""
+"""How is a database server of a node configured, started and asked? One class for both flavours, with what
+differs in tables.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class MysqlServer(Daemon):
         return [*templates.mysql_argv("usr/bin/mysql"), "--no-defaults"]
 
     def configure(self, production: str, server_id: int, extra: str = "") -> None:
-        """Write its defaults file: the lab's part first, so that `production` (the rendered part) has the last word."""
+        """Write its defaults file: the lab's part first, so that `production` (the rendered part) has the
+        last word.
+        """
         flavored = MARIADB if self.flavor == "mariadb" else MYSQL
         text = f"{COMMON}{flavored}server_id={server_id}\n\n{production}\n{extra}"
         self.node.write(DEFAULTS_FILE, text)
@@ -113,7 +117,7 @@ class MysqlServer(Daemon):
 
     def wait_ready(self, within_s: float = 60.0) -> None:
         def ready() -> bool:
-            if not self.alive:
+            if self.ended:
                 raise Ended(f"{self} ended: {self.log_tail(5)}")
             return bool(self.value("1"))
 
@@ -143,8 +147,8 @@ class MysqlServer(Daemon):
         """Make `host` its source; replication stays stopped."""
         if self.flavor == "mariadb":
             self.sql(
-                f"CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={PORT}, MASTER_USER='{user}', MASTER_PASSWORD='{password}',"
-                " MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1"
+                f"CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={PORT}, MASTER_USER='{user}',"
+                f" MASTER_PASSWORD='{password}', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1"
             )
         else:
             self.sql(

@@ -1,4 +1,6 @@
-"""Where do servers and empty data directories come from, fast? From a cache that is filled once for all labs of a machine."""
+"""Where do servers and empty data directories come from, fast? From a cache that is filled once for all labs
+of a machine.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def mariadb_template(progress: Progress) -> Path:
 def mysql_argv(program: str = "usr/sbin/mysqld") -> list[str]:
     """How a program of the unpacked tree is started without chroot: by the tree's own dynamic loader.
 
-    The loader is called through a link with the program's name, so that /proc shows `mysqld` and not the loader's name.
+    The loader is called through a link with the program's name, so that /proc shows `mysqld` and not the
+    loader's name.
     """
     tree = MYSQL_TREE
     link = tree / "lab-bin" / Path(program).name

@@ -1,4 +1,6 @@
-"""How does one wait for something in a lab? With a condition, a bound in seconds, and the whole lab printed when it fails."""
+"""How does one wait for something in a lab? With a condition, a bound in seconds, and the whole lab printed
+when it fails.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ def wait_until(
 ) -> T:
     """The first true value of `condition()`, asked each `every_s` until `within_s` have passed.
 
-    `describe` is the name of what is waited for, or a callable that tells the state of the world at the failure.
-    Raises WaitTimeout, and Ended at once. Another exception in the condition counts as "not yet", and is named when time is up.
+    `describe` is the name of what is waited for, or a callable that tells the state of the world at the
+    failure. Raises WaitTimeout, and Ended at once. Another exception in the condition counts as "not yet",
+    and is named when time is up.
     """
     deadline = time.monotonic() + within_s
     failure: Exception | None = None

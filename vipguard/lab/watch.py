@@ -1,9 +1,10 @@
-"""Were two nodes open at once? A thread a node asks its server every few milliseconds; the overlaps are counted.
+"""Were two nodes open at once? A thread a node asks its server every few milliseconds; the overlaps are
+counted.
 
-A sample is an instant somewhere between question and answer. Two samples in a row that say "writable" prove what lies
-between the first answer and the second question; one alone proves a moment, counted as `INSTANT_NS` before its answer: a
-server that stood still answers the old question when it goes on, and the time before is not held against it. So the sums
-are lower bounds of what was, with an error of one period at each end.
+A sample is an instant somewhere between question and answer. Two samples in a row that say "writable" prove
+what lies between the first answer and the second question; one alone proves a moment, counted as `INSTANT_NS`
+before its answer: a server that stood still answers the old question when it goes on, and the time before is
+not held against it. So the sums are lower bounds of what was, with an error of one period at each end.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Change:
 class Watcher:
     """`with lab.watch() as watcher:` samples; afterwards `two_writers_ms()` and `changes` tell.
 
-    `tell` is called with each change as it is seen, from one of the threads.
+    `tell` is called with each change as it is seen, from one of the threads; not with what was at the start.
     """
 
     def __init__(
@@ -123,12 +124,13 @@ class Watcher:
 
     def _note(self, ns: int, node: str, what: str, now: bool | None) -> None:
         with self._lock:
-            if self._said.get((node, what), ...) == now:
+            first = (node, what) not in self._said
+            if not first and self._said[node, what] == now:
                 return
             self._said[node, what] = now
             change = Change(ns, node, what, now)
             self.changes.append(change)
-            if self.tell:
+            if self.tell and not first:
                 self.tell(change)
 
     # -- what they saw

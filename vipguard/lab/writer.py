@@ -1,7 +1,9 @@
-"""What does an ordinary application do during a failover? This program: one connection, inserts, and a new connection after an error.
+"""What does an ordinary application do during a failover? This program: one connection, inserts, and a new
+connection after an error.
 
-Run in the client's namespace as `python -m vipguard.lab.writer SETTINGS`; it prints one line for each thing that happens, with
-the monotonic clock in nanoseconds: `a NS ID` acknowledged, `e NS CODE TEXT` an error, `c NS SERVER_ID` connected.
+Run in the client's namespace as `python -m vipguard.lab.writer SETTINGS`; it prints one line for each thing
+that happens, with the monotonic clock in nanoseconds: `a NS ID` acknowledged, `e NS CODE TEXT` an error, `c
+NS SERVER_ID` connected.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""Clusters for tests: one a flavour for the whole run, healed before each test, its laws asserted after each.
+
+A test asks for `pair`, a healthy guarded lab of two nodes, and is run with MariaDB and with MySQL. After it, two
+nodes must not be writable and no agent may have left a traceback. When it fails, the whole lab is printed with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from vipguard.lab import Lab, LabSpec
+from vipguard.lab.spec import Flavor
+
+FLAVORS: tuple[Flavor, ...] = ("mariadb", "mysql")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/tests/lab/" in str(item.path):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Lab):
+                try:
+                    report.sections.append((f"lab {name}", value.describe(25)))
+                except Exception as exc:
+                    report.sections.append((f"lab {name}", f"cannot be described: {exc!r}"))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _root() -> None:
+    if os.geteuid() != 0:
+        pytest.fail(
+            "tests/lab makes network namespaces and mounts, which needs root: run the tests with sudo"
+        )
+
+
+@pytest.fixture(scope="session", params=FLAVORS)
+def flavor(request: pytest.FixtureRequest) -> Flavor:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def _pair(flavor: Flavor) -> Iterator[Lab]:
+    with Lab.create(LabSpec(name=f"t{os.getpid()}-{flavor}", flavor=flavor)) as lab:
+        yield lab.up()
+
+
+@pytest.fixture
+def pair(_pair: Lab) -> Iterator[Lab]:
+    """A healthy guarded pair; see the head of this file."""
+    _pair.reset()
+    with laws_hold(_pair):
+        yield _pair
+
+
+@pytest.fixture(scope="session")
+def _bare() -> Iterator[Lab]:
+    with Lab.create(LabSpec(name=f"t{os.getpid()}-bare", guard="none")) as lab:
+        yield lab.up()
+
+
+@pytest.fixture
+def bare(_bare: Lab) -> Lab:
+    """Two closed MariaDB servers that follow each other, and nobody who guards them."""
+    _bare.heal()
+    _bare.restart_dead()
+    for node in _bare.nodes.values():
+        node.mysqld.sql("SET GLOBAL read_only = 1")
+    return _bare
+
+
+class laws_hold:
+    """What must be true after any test with agents: at most one node writable, and no traceback in any agent's log."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def __enter__(self) -> None:
+        self.sizes = {name: node.agent.log_size() for name, node in self.lab.nodes.items()}
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        lab = self.lab
+        lab.heal()
+        try:
+            lab.wait(lambda: len(lab.writable()) <= 1, 5, "at most one writable node at the end of the test")
+            for name, node in lab.nodes.items():
+                text = node.agent.log_text(self.sizes[name])
+                assert "Traceback" not in text, f"a traceback in the agent's log of {name}:\n{text[-4000:]}"
+        except AssertionError:
+            if kind is None:  # the test's own failure says more
+                raise
