@@ -125,7 +125,7 @@ def _isolated(sight: Sight) -> Decision | None:
 
 
 def _keepalived_dead(sight: Sight) -> Decision | None:
-    return (NO, "keepalived is dead and left the VIP here", ()) if sight.keepalived.alive is False else None
+    return (NO, "keepalived is dead", ()) if sight.keepalived.alive is False else None
 
 
 def _nobody_yet(sight: Sight) -> Decision | None:
@@ -146,6 +146,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("server-silent", _silent),
     ("server-blind", _blind),
     ("other-cluster", _other_cluster),
+    ("keepalived-dead", _keepalived_dead),
     ("parked", _parked),
     ("not-read-only", _writable),
     ("replication-broken", _threads),
