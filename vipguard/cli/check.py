@@ -57,7 +57,7 @@ class Answer:
 
 
 @click.command(name="check", cls=PluginCommand)
-@click.argument("name", type=click.Choice(NAMES))
+@click.argument("name", metavar="NAME", type=click.Choice(NAMES))
 @click.option("--warning", metavar="RANGE", help="Warn outside this range, written as 10, 10:, ~:10, 10:20 or @10:20.")
 @click.option("--critical", metavar="RANGE", help="Critical outside this range.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
