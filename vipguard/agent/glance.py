@@ -19,6 +19,7 @@ from ..model.gtid import GtidSet
 from ..model.memory import Memory
 from ..model.policy import Node, Policy
 from ..model.sight import Sight, is_writer
+from ..model.verdict import Standing
 from ..probe import disk as disk_probe
 from ..probe import procnet
 from ..probe.keepalived import KeepalivedWatch
@@ -88,6 +89,14 @@ def glance(policy: Policy, wanted: Wanted, local_s: float, peers_s: float) -> Gl
     if not watched:  # what was not watched for a whole lease was not silent for one
         world = replace(world, watching_s=end_s)
     return Glance(_own_writer(world), end_s, blind)
+
+
+def standing(sight: Sight) -> Standing:
+    """What this node is to the VIP. An open server where the VIP is counts as the writer: one look can't tell more."""
+    if not sight.vip_here:
+        return "candidate"
+    facts = sight.server.facts if sight.server else None
+    return "taking" if facts is not None and facts.closed else "holder"
 
 
 def _own_writer(world: World) -> World:

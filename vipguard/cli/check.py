@@ -24,7 +24,7 @@ from vipguard.model.verdict import Eligibility
 if TYPE_CHECKING:
     from vipguard.agent.glance import Glance
     from vipguard.model.policy import Policy
-    from vipguard.model.verdict import Standing, Verdict
+    from vipguard.model.verdict import Verdict
 
 NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "writer")
 AGENT_S = 0.2  # what the agent gets to answer
@@ -58,10 +58,14 @@ class Answer:
 
 @click.command(name="check", cls=PluginCommand)
 @click.argument("name", metavar="NAME", type=click.Choice(NAMES))
-@click.option("--warning", metavar="RANGE", help="Warn outside this range, written as 10, 10:, ~:10, 10:20 or @10:20.")
+@click.option(
+    "--warning", metavar="RANGE", help="Warn outside this range, written as 10, 10:, ~:10, 10:20 or @10:20."
+)
 @click.option("--critical", metavar="RANGE", help="Critical outside this range.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
-@click.option("--for-keepalived", is_flag=True, help="With writer: look at once, exit with 0 for yes and 1 for no.")
+@click.option(
+    "--for-keepalived", is_flag=True, help="With writer: look at once, exit with 0 for yes and 1 for no."
+)
 @pass_app
 def command(
     app: App, name: str, warning: str | None, critical: str | None, as_json: bool, for_keepalived: bool
@@ -169,7 +173,9 @@ def _with_agents_memory(policy: Policy, name: str, finding: Finding, seen: Glanc
     elif name == "replication" and own.get("io_stopped_by_takeover"):
         world = replace(world, memory=Memory(stopped=Stopped(world.boot_id, 0.0, now_s, now_s)))
     elif name == "disk" and own.get("disk_free_bytes") is not None:
-        world = replace(world, disk=DiskEvidence(now_s, own["disk_free_bytes"], None, own.get("disk_writable")))
+        world = replace(
+            world, disk=DiskEvidence(now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
+        )
     else:
         return None
     return replace(seen, world=world)
@@ -178,7 +184,11 @@ def _with_agents_memory(policy: Policy, name: str, finding: Finding, seen: Glanc
 def own_node(status: dict[str, Any]) -> dict[str, Any]:
     """This node in an agent's status. Raises CouldNotLook where it isn't there."""
     nodes = status.get("nodes")
-    own = next((n for n in nodes if isinstance(n, dict) and n.get("here")), None) if isinstance(nodes, list) else None
+    own = (
+        next((n for n in nodes if isinstance(n, dict) and n.get("here")), None)
+        if isinstance(nodes, list)
+        else None
+    )
     if own is None:
         raise CouldNotLook("the agent's status does not tell of this node")
     return dict(own)
@@ -200,11 +210,11 @@ def _writer(app: App) -> Answer:
 
 
 def _writer_alone(policy: Policy, silent: VipguardError) -> Answer:
+    from vipguard.agent.glance import standing
     from vipguard.checks import lag, writer
 
-    seen = _look(policy, "writer")
-    sight = seen.sight
-    found = writer.judge(sight, _standing(seen))
+    sight = _look(policy, "writer").sight
+    found = writer.judge(sight, standing(sight))
     verdict = {
         "standing": found.standing,
         "eligibility": found.eligibility.value,
@@ -213,14 +223,6 @@ def _writer_alone(policy: Policy, silent: VipguardError) -> Answer:
         "numbers": dict(found.numbers),
     }
     return Answer(_verdict_finding(verdict, lag.measure(sight).lag_s), ONE_LOOK, verdict)
-
-
-def _standing(seen: Glance) -> Standing:
-    """An open server where the VIP is counts as the writer; one look can't tell who completed a takeover."""
-    if not seen.sight.vip_here:
-        return "candidate"
-    facts = seen.world.server.facts if seen.world.server else None
-    return "taking" if facts is not None and facts.closed else "holder"
 
 
 def _verdict_finding(verdict: dict[str, Any], lag_s: Any) -> Finding:
@@ -234,7 +236,9 @@ def _verdict_finding(verdict: dict[str, Any], lag_s: Any) -> Finding:
     known = None if eligibility is Eligibility.UNDETERMINED else float(eligibility is Eligibility.ELIGIBLE)
     perf = (Perf("eligible", known), Perf("lag", lag_s if standing == "candidate" else None, "s"))
     text = f"{standing}, {verdict['rule']}: {verdict['text']}"
-    return Finding("writer", outcome, str(verdict["rule"]), text, perf if standing == "candidate" else perf[:1])
+    return Finding(
+        "writer", outcome, str(verdict["rule"]), text, perf if standing == "candidate" else perf[:1]
+    )
 
 
 # -- for keepalived
@@ -275,7 +279,9 @@ def _server_alone(policy: Policy) -> Any:
     probe = ServerProbe(Connector.local(policy.mysql), policy.cluster, policy.claim_lock, policy.open_lock)
     server = probe.look(min(policy.limits.deadline_s, _left_s()), boottime_s, channels=False)
     now_s = boottime_s()
-    return Sight(now_s, policy, server=server, address=AddressEvidence(now_s, True, True), watching_since_s=now_s)
+    return Sight(
+        now_s, policy, server=server, address=AddressEvidence(now_s, True, True), watching_since_s=now_s
+    )
 
 
 def _say(verdict: Verdict) -> int:

@@ -29,7 +29,9 @@ def perfdata(perf: Perf) -> str:
     """One number, with the semicolons that nothing follows left out."""
     known = perf.value is not None and math.isfinite(perf.value)
     value = f"{number(perf.value)}{perf.unit}" if known and perf.value is not None else "U"
-    return ";".join((f"{_label(perf.label)}={value}", _range(perf.warning), _range(perf.critical))).rstrip(";")
+    return ";".join((f"{_label(perf.label)}={value}", _range(perf.warning), _range(perf.critical))).rstrip(
+        ";"
+    )
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

@@ -1,0 +1,286 @@
+"""`vipguard status`: how does the cluster stand, at a glance?
+
+The agent tells; where it is silent, one look at the local server and at the peers by SQL stands in, and says so.
+Exit codes: 0 one writer, 3 no writer, 4 two or more, 5 one writer while the agent here is silent; 1 and 2 as everywhere
+(failed; the operator's mistake).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vipguard.cli.app import App, pass_app
+from vipguard.errors import VipguardError
+
+if TYPE_CHECKING:
+    from vipguard.model.policy import Policy
+
+EXIT_NO_WRITER, EXIT_TWO_WRITERS, EXIT_AGENT_SILENT = 3, 4, 5
+AGENT_S = 1.0
+STORY_LINES = 12
+TRANSITIONS = (
+    "takeover-complete",
+    "handed-back",
+    "takeover-abandoned",
+    "adopted",
+    "writer-lost",
+    "found-closed",
+)
+NOT_SEEN = "not seen from here"
+_HEADINGS = ("node", "VRRP", "VIP", "server", "writable", "eligible", "lag", "replication", "epoch")
+_BAD, _ODD = "bold red", "yellow"
+Cell = tuple[str, str]  # text, style on a terminal
+
+
+@click.command(name="status")
+@click.option("--json", "as_json", is_flag=True, help="Print what the agent tells, as JSON.")
+@pass_app
+def command(app: App, as_json: bool) -> int:
+    """Show the cluster at a glance: who has the VIP, who writes, who could take over.
+
+    Exits with 0 for one writer, 3 for none, 4 for two or more, 5 for one writer while this node's agent is silent.
+    """
+    status = _ask(app)
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+    elif sys.stdout.isatty():
+        _print_rich(status)
+    else:
+        click.echo(_plain(status))
+    code, complaint = judge(status)
+    if complaint:
+        click.echo(f"vipguard: {complaint}", err=True)
+    return code
+
+
+def judge(status: Mapping[str, Any]) -> tuple[int, str]:
+    """The exit code, and the sentence for stderr ("" for none)."""
+    writers = list(status["writers"])
+    blind = [
+        node["node"] for node in status["nodes"] if node["writable"] is None and node["server"] != "absent"
+    ]
+    unseen = f"; not seen: {', '.join(blind)}" if blind else ""
+    silent = (
+        f"the agent of this node is silent: {status['agent_reason']}" if status["agent"] != "answers" else ""
+    )
+    if len(writers) > 1:
+        return EXIT_TWO_WRITERS, _join(
+            f"{len(writers)} nodes are writable: {', '.join(writers)}{unseen}", silent
+        )
+    if not writers:
+        return EXIT_NO_WRITER, _join(f"no writer is seen from here{unseen}", silent)
+    return (EXIT_AGENT_SILENT, silent) if silent else (0, "")
+
+
+def _join(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)
+
+
+def _ask(app: App) -> dict[str, Any]:
+    """The agent's status, or that of one look in the same shape, with `agent` "silent" and `agent_reason` why."""
+    from vipguard import client
+
+    policy = app.policy(secrets=False)
+    try:
+        return client.status(policy.paths.agent_socket, AGENT_S)
+    except VipguardError as silent:
+        return _one_look(app.policy(), str(silent))
+
+
+def _one_look(policy: Policy, reason: str) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from vipguard import __version__
+    from vipguard.agent.glance import Wanted, glance, standing
+    from vipguard.agent.report import snapshot
+    from vipguard.checks import writer
+    from vipguard.model.sight import is_writer
+
+    wanted = Wanted(peers=True, disk=True, pings_s=policy.limits.lease_s)
+    seen = glance(policy, wanted, policy.limits.deadline_s, policy.limits.deadline_s)
+    world = replace(seen.world, verdict=writer.judge(seen.sight, standing(seen.sight)), track=_track(policy))
+    status = snapshot(world, seen.now_s, __version__, [])
+    status.update(agent="silent", agent_reason=reason, phase=None)
+    own = status["nodes"][0]
+    own["writer"] = is_writer(world.server)
+    if world.server is not None and own["writable"]:
+        own["lag_s"] = None
+    return status
+
+
+def _track(policy: Policy) -> str | None:
+    """What the agent wrote last."""
+    try:
+        with open(policy.paths.track_file, encoding="ascii", errors="replace") as file:
+            return file.read(16).strip()
+    except OSError:
+        return None
+
+
+# -- what the table says
+
+
+def rows(status: Mapping[str, Any]) -> list[list[Cell]]:
+    """The table's cells, by `_HEADINGS`. What was not seen is said so, and is never a value."""
+    two = len(status["writers"]) > 1
+    return [_row(node, two) for node in status["nodes"]]
+
+
+def _row(node: Mapping[str, Any], two: bool) -> list[Cell]:
+    here = " (here)" if node["here"] else ""
+    return [
+        (f"{node['node']}{here} {node['address']}", ""),
+        _vrrp(node),
+        _yes(node["vip"]),
+        _server(node),
+        _yes(node["writable"], _BAD if two and node["writable"] else ""),
+        _eligible(node),
+        _lag(node),
+        _threads(node),
+        ("-" if node["epoch"] is None else str(node["epoch"]), ""),
+    ]
+
+
+def _vrrp(node: Mapping[str, Any]) -> Cell:
+    if node["keepalived"] is False:
+        return "keepalived is dead", _BAD
+    if node["vrrp"] is None:
+        return NOT_SEEN, _ODD if node["here"] else ""
+    return str(node["vrrp"]), _BAD if node["vrrp"] == "FAULT" else ""
+
+
+def _yes(value: bool | None, style: str = "") -> Cell:
+    return (NOT_SEEN, "") if value is None else ("yes" if value else "no", style)
+
+
+def _server(node: Mapping[str, Any]) -> Cell:
+    if node["server"] is None:
+        return NOT_SEEN, _ODD
+    if node["server"] == "answered":
+        return str(node["version"]).partition("-")[0], ""
+    reason = f": {node['reason']}" if node["reason"] else ""
+    return f"{node['server']}{reason}", _BAD if node["server"] == "absent" else _ODD
+
+
+def _eligible(node: Mapping[str, Any]) -> Cell:
+    if node["eligibility"] is None:
+        return NOT_SEEN, ""
+    if node["writable"] and not node["here"]:
+        return "-", ""  # what SQL tells is whether it could take over, and it has no need to
+    style = {"eligible": "", "ineligible": _BAD}.get(node["eligibility"], _ODD)
+    rule = f" ({node['rule']})" if node["rule"] else ""
+    return f"{node['eligibility']}{rule}", style
+
+
+def _lag(node: Mapping[str, Any]) -> Cell:
+    if node["writable"]:
+        return "-", ""
+    if node["lag_s"] is None:
+        return "not known", _ODD
+    return f"{node['lag_s']:g} s", ""
+
+
+def _threads(node: Mapping[str, Any]) -> Cell:
+    threads = node["threads"]
+    if threads is None:
+        return NOT_SEEN, ""
+    if not threads:
+        return "none", _ODD
+    said = [f"{t['io']}/{'running' if t['sql'] else 'stopped'} from {t['source']}" for t in threads]
+    return ", ".join(said), "" if all(t["sql"] and t["io"] == "running" for t in threads) else _ODD
+
+
+def head(status: Mapping[str, Any]) -> list[str]:
+    """The lines above the table."""
+    lines = [
+        f"cluster {status['cluster']}, VIP {status['vip']}, epoch {status['epoch']}, seen from {status['node']}"
+    ]
+    if status["agent"] != "answers":
+        reason = status["agent_reason"]
+        lines.append(f"THE AGENT IS SILENT: {reason}. This is one look, without what only an agent knows.")
+    return lines
+
+
+def tail(status: Mapping[str, Any]) -> list[str]:
+    """The lines below the table: why, what is waited for, witnesses, the last transition and the recent story."""
+    own = status["nodes"][0]
+    lines = [f"verdict: {own['standing']}, {own['rule']}: {own['text']}"] if own["rule"] else []
+    if status["phase"]:
+        waiting = f", waiting by {status['waiting']}" if status["waiting"] else ""
+        since = f", VRRP state for {duration(own['vrrp_ago_s'])}" if own.get("vrrp_ago_s") is not None else ""
+        lines.append(f"phase: {status['phase']}{waiting}{since}; track file: {own['track_file']}")
+    if own["errant"]:
+        lines.append(f"errant: {own['errant']}")
+    if own["diverged"]:
+        lines.append(f"DIVERGED: {own['diverged']}")
+    said = [f"{name} {'is silent' if ago_s is None else f'answered {duration(ago_s)} ago'}"
+            for name, ago_s in status["witnesses"].items()]  # fmt: skip
+    lines.append(f"witnesses: {', '.join(said) or 'none configured'}")
+    story = list(status["story"])
+    last = next((note for note in reversed(story) if note["what"] in TRANSITIONS), None)
+    if last is not None:
+        lines.append(f"last transition: {told(last)}")
+    if story:
+        lines += ["", "recently:", *(f"  {told(note)}" for note in story[-STORY_LINES:])]
+    return lines
+
+
+def told(note: Mapping[str, Any]) -> str:
+    """One note of the story: when, what, by which rule, and its numbers."""
+    at_s = float(note["at"])
+    clock = f"{time.strftime('%H:%M:%S', time.localtime(at_s))}.{int(at_s % 1 * 1000):03d}"
+    rest = [f"{key}={value}" for key, value in note.items()
+            if key not in ("at", "ago_s", "what", "rule", "level") and value not in ("", None)]  # fmt: skip
+    return " ".join((f"{clock} ({duration(note['ago_s'])} ago)", f"{note['what']}: {note['rule']}", *rest))
+
+
+def duration(seconds: float) -> str:
+    """Short, with the unit that fits."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+# -- how it is printed
+
+
+def _plain(status: Mapping[str, Any]) -> str:
+    """Aligned columns, neither cut nor wrapped: for pipes, mails and tickets."""
+    table: list[Sequence[str]] = [_HEADINGS, *([text for text, _ in row] for row in rows(status))]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADINGS))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    return "\n".join((*head(status), "", *lines, "", *tail(status)))
+
+
+def _print_rich(status: Mapping[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    first, *alarms = head(status)
+    console.print(Text(first, style="bold"))
+    for alarm in alarms:
+        console.print(Text(alarm, style=_BAD))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    by_node = rows(status)
+    table.add_column("")
+    for row in by_node:
+        table.add_column(Text(row[0][0]))  # a column for each node: a pair fits into 80 characters
+    for index, heading in enumerate(_HEADINGS[1:], 1):
+        table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
+    console.print(table)
+    for line in tail(status):
+        console.print(Text(line, style=_BAD if line.startswith("DIVERGED") else ""))
