@@ -29,9 +29,12 @@ print("ready", flush=True)
 while answer != "deaf":
     kept.append(listener.accept()[0])
     if answer != "silent":
-        with open(path + ".asked", "ab") as asked:
-            asked.write(kept[-1].recv(64))
-        kept[-1].send(answer.encode() + (b"" if answer == "half" else b"\\n"))
+        try:
+            with open(path + ".asked", "ab") as asked:
+                asked.write(kept[-1].recv(64))
+            kept[-1].send(answer.encode() + (b"" if answer == "half" else b"\\n"))
+        except OSError:
+            pass  # the asker has gone
 import signal
 signal.pause()
 """

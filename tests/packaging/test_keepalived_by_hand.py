@@ -124,7 +124,7 @@ def test_an_ipv6_vip_is_taken_too(keepalived: Keepalived, config_file: Path, vip
 
 def test_an_agent_that_dies_takes_no_vip_from_a_holder_whose_server_lives(keepalived: Keepalived) -> None:
     keepalived.eligible.write_text("1\n")
-    with keepalived.namespace.stand_in(keepalived.mysqld, "0"):
+    with keepalived.namespace.stand_in(keepalived.mysqld, "silent"):
         with keepalived.namespace.stand_in(keepalived.agent, "0 holder-keeps") as agent:
             keepalived.start()
             keepalived.wait_for_vip(True)

@@ -143,7 +143,7 @@ def test_without_python_the_vip_and_a_living_mysqld_decide(wrapper: Wrapper) -> 
 
 
 def test_a_silent_agent_and_a_hung_python_together_stay_below_a_second(wrapper: Wrapper) -> None:
-    wrapper.own_probe("sleep 20")
+    wrapper.own_probe("trap : TERM; sleep 20")
     wrapper.add_vip()
     with wrapper.namespace.stand_in(wrapper.mysqld, "0"), wrapper.namespace.stand_in(wrapper.agent, "silent"):
         assert wrapper.check() == 0
