@@ -132,3 +132,29 @@ def test_heal_undoes_faults_that_nobody_else_will(bare: Lab) -> None:
         stack.pop_all()  # as if the command that made them had been killed
     bare.heal()
     wait_until(lambda: reaches(one, other.address) and one.mysqld.read_only(), 5, "health")
+
+
+# -- the guarded pair that other tests share
+
+
+def test_a_guarded_pair_is_well_again_after_a_fault(pair: Lab) -> None:
+    writer = pair.wait_healthy()
+    with faults.kill_mysqld(writer):
+        pair.wait(lambda: pair.writer() not in (None, writer), 10, "a failover")
+    assert pair.reset().name in pair.nodes
+    assert pair.trouble() == ""
+
+
+def test_reset_gives_fresh_data_where_histories_went_apart(pair: Lab) -> None:
+    writer = pair.wait_healthy()
+    standby = pair.others(writer)[0]
+    insert = "INSERT INTO app.t (id, node) VALUES (-1, @@server_id)"
+    closing = f"SET GLOBAL {standby.mysqld.closing}"
+    with faults.between_nodes(pair, traffic="sql"):
+        writer.mysqld.sql(insert)
+        standby.mysqld.sql(f"{closing} = 0", "SET GLOBAL read_only = 0", insert, f"{closing} = 1")
+    pair.wait(lambda: pair.trouble() != "", 20, "the same key from both sides to stop replication")
+    pair.reset(within_s=3)
+    assert pair.trouble() == ""
+    for node in pair.nodes.values():
+        assert node.mysqld.value("(SELECT COUNT(*) FROM app.t WHERE id = -1)") == 0
