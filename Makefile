@@ -65,7 +65,7 @@ packages:
 			chmod 755 /usr/sbin/policy-rc.d
 		fi
 		apt-get update -qq
-		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+		apt-get install -y -qq --no-install-recommends --no-remove $$missing >/dev/null
 		for service in mariadb keepalived; do
 			case " $$(echo $$missing) " in *" $$service"[\ -]*) systemctl disable --quiet $$service 2>/dev/null || true ;; esac
 		done
