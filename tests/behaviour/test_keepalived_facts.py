@@ -194,7 +194,7 @@ def test_its_death_hangs_the_fifo_up_for_good(a: Host) -> None:
         a.kill9()
         assert woken_by_hang_up(epoll), a.describe()
     assert a.fifo.drain().hung_up
-    assert a.watch.look() is False
+    wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")  # a dying process closes its files first
 
 
 def test_a_reload_hangs_the_fifo_up_for_a_moment_only(a: Host) -> None:
@@ -273,7 +273,7 @@ def test_killed_with_its_child_it_leaves_the_vip_and_a_restart_removes_it(a: Hos
     a.kill9()
     b.wait_vip()
     assert a.has_vip  # two VIPs, for ever
-    assert a.watch.look() is False
+    wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")
     assert a.process is not None
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), WITHIN_S, "init to reap the child")
     a.start(Settings(priority=150))
