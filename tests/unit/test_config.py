@@ -385,6 +385,34 @@ def test_a_node_that_is_the_default_gateway_is_no_witness(
     assert load(witness=None).witnesses == ("10.73.0.254",)
 
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+@pytest.mark.parametrize("name", config._SECTIONS)
+def test_each_key_stands_in_the_readme_with_its_default(name: str) -> None:
+    shape = config._SECTIONS[name]
+    rows = [
+        line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}.")
+    ]
+    for field in dataclasses.fields(shape):
+        if field.name != "password":
+            row = next(
+                (row for row in rows if f"`{name}.{field.name}`" in row or f"`.{field.name}`" in row), None
+            )
+            assert row, f"{name}.{field.name} is not in the README's table"
+            default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            assert shown in row, f"{name}.{field.name} = {shown} is not in {row}"
+
+
+def test_the_readmes_example_is_a_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = README.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    path = folder / "readme.toml"
+    path.write_text(example.replace("/etc/vipguard/", f"{folder}/"))
+    monkeypatch.setattr(socket, "gethostname", lambda: "db1")
+    assert config.load(str(path)).replication is not None
+
+
 # Every dotted key that exists, to be overwritten by anything.
 KEYS = [key for key, *_ in MISTAKES]
 ANYTHING = st.recursive(

@@ -13,7 +13,7 @@ from vipguard.errors import ConfigError
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 Table = dict[str, Any]
 _WANTED = {str: "a string in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-_MAY_BE_ZERO = ("startup_delay_s", "lag_s_max")
+_MAY_BE_ZERO = ("startup_delay_s", "lag_s_max", "arp_s_max")
 _NOT_KEYS = ("password",)  # read from password_file
 _S = TypeVar("_S")
 
