@@ -11,9 +11,11 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from ..errors import CouldNotDo
+from ..model.evidence import ProcessId
+from ..session.process import stat_fields
 
 _SOCK_DIAG, _BY_FAMILY, _DESTROY = 4, 20, 21
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
@@ -21,36 +23,54 @@ _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _BODY = struct.Struct("=BBBBI48s")  # inet_diag_req_v2: family, protocol, ext, pad, states, sockid
 _STATES = sum(1 << state for state in (1, 3, 4, 5, 8))  # established, SYN received, FIN wait 1 and 2, close wait
+_LISTENING = 1 << 10
 _WAIT_S = 0.5
+_PF_EXITING = 0x4
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_ANY: tuple[Address, ...] = (ipaddress.IPv4Address(0), ipaddress.IPv6Address(0))
 _BYTES = 1 << 17
 _BATCH = 100
 
 
-def reset_clients(vip_ip: str, port: int) -> int:
-    """Reset every TCP connection of this network namespace to `vip_ip` and `port`; how many there were.
+def reset_clients(vip_ip: str, port: int, dying: ProcessId | None = None) -> int:
+    """Reset every TCP connection of this network namespace to `vip_ip` and `port`; how many sockets that were.
 
-    Raises CouldNotDo when the kernel can't do it, or does not answer within half a second.
+    Where `dying`, the server's process, is being taken down and not gone yet, its listening sockets are destroyed
+    first: the kernel would still accept the clients that come back, and nobody would ever greet them. While that
+    process is there no supervisor has started another, so no other server's socket can be meant. Raises CouldNotDo when the kernel can't do it, or does not answer within half a second.
     """
     local = ipaddress.ip_address(vip_ip)
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as sock:
             sock.settimeout(_WAIT_S)
-            found = [
-                (family, ident)
-                for family in (socket.AF_INET, socket.AF_INET6)
-                for ident in _connections(sock, family, port)
-                if _local(family, ident) == local
-            ]
-            for start in range(0, len(found), _BATCH):
-                _destroy(sock, found[start : start + _BATCH])
+            found: list[tuple[int, bytes]] = []
+            if dying is not None and is_dying(dying):
+                found = list(_sockets(sock, port, _LISTENING, {local, *_ANY}))
+                _destroy(sock, found)
+            connections = list(_sockets(sock, port, _STATES, {local}))
+            for start in range(0, len(connections), _BATCH):
+                _destroy(sock, connections[start : start + _BATCH])
     except OSError as exc:
         raise CouldNotDo(f"cannot reset the connections to {vip_ip}: {exc.strerror or exc}") from exc
-    return len(found)
+    return len(found) + len(connections)
 
 
-def _connections(sock: socket.socket, family: int, port: int) -> Iterator[bytes]:
+def is_dying(process: ProcessId) -> bool:
+    """Flagged PF_EXITING by the kernel, and still there."""
+    fields = stat_fields(process.pid)
+    return fields is not None and int(fields[19]) == process.start_ticks and bool(int(fields[6]) & _PF_EXITING)
+
+
+def _sockets(sock: socket.socket, port: int, states: int, locals_: Set[Address]) -> Iterator[tuple[int, bytes]]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for ident in list(_dump(sock, family, port, states)):
+            if _local(family, ident) in locals_:
+                yield family, ident
+
+
+def _dump(sock: socket.socket, family: int, port: int, states: int) -> Iterator[bytes]:
     ident = struct.pack("!H", port) + bytes(46)
-    _send(sock, [(_BY_FAMILY, _REQUEST | _DUMP, family, _STATES, ident)])
+    _send(sock, [(_BY_FAMILY, _REQUEST | _DUMP, family, states, ident)])
     while True:
         data, offset = sock.recv(_BYTES), 0
         while offset + _HEADER.size <= len(data):
@@ -66,7 +86,7 @@ def _connections(sock: socket.socket, family: int, port: int) -> Iterator[bytes]
             offset += (max(length, _HEADER.size) + 3) & ~3
 
 
-def _local(family: int, ident: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _local(family: int, ident: bytes) -> Address:
     if family == socket.AF_INET:
         return ipaddress.IPv4Address(ident[4:8])
     address = ipaddress.IPv6Address(ident[4:20])

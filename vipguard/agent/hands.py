@@ -207,8 +207,8 @@ class Hands:
     def remove_vip(self, effect: do.Effect) -> None:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
-    def reset_clients(self, effect: do.Effect) -> int:
-        return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port)
+    def reset_clients(self, effect: do.ResetClients) -> int:
+        return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port, effect.process)
 
     def write_track(self, effect: do.WriteTrack) -> None:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))

@@ -139,7 +139,7 @@ def _resting(draft: Draft) -> None:
     if not sight.vip_here:
         return
     if world.keepalived.alive is False or (world.said.get("closing") == "adverts-stopped" and sight.parked):
-        draft.send(ResetClients(0.6))
+        draft.send(ResetClients(0.6, world.process))
         draft.send(RemoveVip(1.0))
         return
     if facts is None or sight.parked or sight.isolated or not world.may_open:
@@ -292,7 +292,7 @@ def _judge(draft: Draft) -> None:
     draft.set(track_asked=wanted)
     if world.track != wanted:
         if wanted == "0" and vip and "WriteTrack" not in world.flights:
-            draft.send(ResetClients(0.6))
+            draft.send(ResetClients(0.6, world.process))
         draft.send(WriteTrack(1.0, wanted))
 
 

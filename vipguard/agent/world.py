@@ -23,7 +23,7 @@ from ..model.memory import Memory
 from ..model.policy import Policy
 from ..model.sight import GoodLag, PeerSight, Sight
 from ..model.verdict import Verdict
-from ..notify.takeover import Takeover
+from ..notify.takeover import ADVERTS_MISSED, Takeover
 from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, Reconfigured, Tick, TrackSeen
 
 
@@ -332,6 +332,8 @@ def wake_s(world: World, now_s: float) -> float:
     limits, moments = world.policy.limits, [now_s + world.policy.limits.probe_s]
     if isinstance(world.phase, Writing):
         moments.append(max(world.outside_s or 0.0, world.watching_s) + limits.lease_s)
+        if world.keepalived.advert_left_s is not None:
+            moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
     if world.silent_since_s is not None:
         moments.append(world.silent_since_s + limits.hang_s)
     if world.hold_off is not None:

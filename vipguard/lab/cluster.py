@@ -213,6 +213,8 @@ class Lab:
                 return f"{node.name}: replication threads {threads}"
             if self.spec.guard == "vipguard" and node.eligible() != "1":
                 return f"{node.name}: track file says {node.eligible()!r}"
+            if node.vrrp_state() == "FAULT":
+                return f"{node.name}: keepalived is still in FAULT"
         return ""
 
     def wants(self, kind: str) -> bool:

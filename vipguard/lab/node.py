@@ -194,6 +194,11 @@ class Node:
         except OSError:
             return None
 
+    def vrrp_state(self) -> str:
+        """The state that keepalived logged last: MASTER, BACKUP or FAULT; "" before the first."""
+        entered = re.findall(r"Entering (MASTER|BACKUP|FAULT) STATE", self.keepalived.log_text())
+        return str(entered[-1]) if entered else ""
+
     def describe(self) -> str:
         """One line: what it holds and what lives on it."""
         if not self.space.alive:

@@ -187,9 +187,13 @@ class RemoveVip(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ResetClients(Effect):
-    """Reset the connections to the VIP while it is still here; in the track file's lane, so that it comes first."""
+    """Reset the connections to the VIP while it is still here; in the track file's lane, so that it comes first.
+
+    `process` is the local server's, whose listening sockets go too if it is being taken down.
+    """
 
     lane = "track"
+    process: ProcessId | None
 
 
 @dataclass(frozen=True, slots=True)
