@@ -26,7 +26,7 @@ class ConfigError(VipguardError):
 
 
 class CouldNotLook(VipguardError):
-    """The probe itself was blind: wrong password, missing grant, no descriptor. Never a statement about what it looks at."""
+    """The probe itself was blind: wrong password, missing grant, no descriptor. No word about what it looked at."""
 
 
 class CouldNotDo(VipguardError):
