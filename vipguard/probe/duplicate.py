@@ -11,6 +11,7 @@ import ipaddress
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterable, Iterator
 
@@ -63,7 +64,7 @@ def ask_many(interface: str, ips: Iterable[str], wait_s: float, first: bool = Fa
                 frames[ip], answers[text] = frame, ()
         if not frames:
             return answers
-        macs = _exchange(interface, frames, own, time.monotonic() + wait_s, first)
+        macs = _exchange(interface, frames, own, wait_s, first)
         if any(macs.values()):
             mine = set(_own_macs(route_socket))
             macs = {ip: [mac for mac in found if mac not in mine] for ip, found in macs.items()}
@@ -81,32 +82,43 @@ def mac_of(interface: str) -> str:
 
 
 def _exchange(
-    interface: str, frames: dict[IpAddress, bytes], own: str, until_s: float, first: bool
+    interface: str, frames: dict[IpAddress, bytes], own: str, wait_s: float, first: bool
 ) -> dict[IpAddress, list[str]]:
     macs: dict[IpAddress, list[str]] = {ip: [] for ip in frames}
     try:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        try:
             packets.attach_filter(sock, _FILTER)
             sock.bind((interface, packets.ETH_P_ALL))
+            until_s = time.monotonic() + wait_s
             for frame in frames.values():
                 sock.send(frame)
-            poller = select.poll()
-            poller.register(sock, select.POLLIN)
-            while (left_s := until_s - time.monotonic()) > 0:
-                if not poller.poll(left_s * 1000):
-                    break
-                received = packets.receive(sock, _READ_BYTES)
-                if received is None or received[2][2] == packets.PACKET_OUTGOING:
+            for ip, mac in _answers(sock, until_s):
+                if ip not in macs or mac == own or mac in macs[ip]:
                     continue
-                answer = read_answer(received[0])
-                if answer is None or answer[0] not in macs or answer[1] == own or answer[1] in macs[answer[0]]:
-                    continue
-                macs[answer[0]].append(answer[1])
+                macs[ip].append(mac)
                 if first and all(macs.values()):
                     break
+        finally:
+            # Closing a packet socket waits for an RCU grace period, 10 to 20 ms, which nobody needs to wait for.
+            threading.Thread(target=sock.close, daemon=True).start()
     except OSError as exc:
         raise CouldNotLook(f"cannot ask on {interface} who has an address: {exc.strerror}") from exc
     return macs
+
+
+def _answers(sock: socket.socket, until_s: float) -> Iterator[tuple[IpAddress, str]]:
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    while (left_s := until_s - time.monotonic()) > 0:
+        if not poller.poll(left_s * 1000):
+            return
+        received = packets.receive(sock, _READ_BYTES)
+        if received is None or received[2][2] == packets.PACKET_OUTGOING:
+            continue
+        answer = read_answer(received[0])
+        if answer is not None:
+            yield answer
 
 
 def read_answer(frame: bytes) -> tuple[IpAddress, str] | None:
