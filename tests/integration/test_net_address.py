@@ -11,7 +11,7 @@ import pytest
 from nets import Net, boottime, pair
 
 from vipguard.act.address import remove_vip
-from vipguard.errors import CouldNotDo
+from vipguard.errors import CouldNotDo, CouldNotLook
 from vipguard.lab.wait import wait_until
 from vipguard.model.evidence import AddressEvidence
 from vipguard.probe.address import AddressWatch
@@ -48,7 +48,9 @@ def look(net: Net, watch: AddressWatch) -> AddressEvidence:
         return watch.look()
 
 
-@pytest.mark.parametrize(("ip", "prefix"), [(VIP4, "24"), (VIP4, "32"), (VIP6, "64 nodad"), (VIP6, "128 nodad")])
+@pytest.mark.parametrize(
+    ("ip", "prefix"), [(VIP4, "24"), (VIP4, "32"), (VIP6, "64 nodad"), (VIP6, "128 nodad")]
+)
 def test_the_vip_is_seen_when_it_comes_and_when_it_goes(nets: tuple[Net, Net], ip: str, prefix: str) -> None:
     net, _ = nets
     watch = watched(net, ip)
@@ -144,9 +146,7 @@ def test_lost_messages_make_a_fresh_look(nets: tuple[Net, Net]) -> None:
     net, _ = nets
     watch = watched(net, VIP4)
     net.ip("link add noise type veth peer name far")
-    lines = "".join(
-        f"addr add 10.9.{i // 250}.{i % 250 + 1}/32 dev noise\n" for i in range(4000)
-    )
+    lines = "".join(f"addr add 10.9.{i // 250}.{i % 250 + 1}/32 dev noise\n" for i in range(4000))
     with net.inside():
         subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True, timeout=30)
         subprocess.run(["ip", "addr", "add", f"{VIP4}/24", "dev", "eth0"], check=True, timeout=5)
@@ -171,8 +171,12 @@ def test_a_look_is_cheap(nets: tuple[Net, Net]) -> None:
     watch.close()
 
 
-@pytest.mark.parametrize(("ip", "prefixes"), [(VIP4, ["24"]), (VIP4, ["24", "32"]), (VIP6, ["64"]), (VIP6, ["128"])])
-def test_a_left_over_vip_is_removed_with_any_prefix(nets: tuple[Net, Net], ip: str, prefixes: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("ip", "prefixes"), [(VIP4, ["24"]), (VIP4, ["24", "32"]), (VIP6, ["64"]), (VIP6, ["128"])]
+)
+def test_a_left_over_vip_is_removed_with_any_prefix(
+    nets: tuple[Net, Net], ip: str, prefixes: list[str]
+) -> None:
     net, _ = nets
     for prefix in prefixes:
         net.ip(f"addr add {ip}/{prefix} dev eth0" + (" nodad" if ":" in ip else ""))
@@ -187,7 +191,9 @@ def test_a_left_over_vip_is_removed_with_any_prefix(nets: tuple[Net, Net], ip: s
     watch.close()
 
 
-def test_a_vip_that_comes_back_each_time_is_told(nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vip_that_comes_back_each_time_is_told(
+    nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vipguard.act import address
 
     net, _ = nets
@@ -202,3 +208,22 @@ def test_a_vip_that_comes_back_each_time_is_told(nets: tuple[Net, Net], monkeypa
     net.ip(f"addr add {VIP4}/24 dev eth0")
     with net.inside(), pytest.raises(CouldNotDo, match="comes back"):
         remove_vip("eth0", VIP4)
+
+
+def test_a_change_that_could_not_be_looked_at_is_looked_at_again(
+    nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, _ = nets
+    watch = watched(net, VIP4)
+    with net.inside():
+        watch.drain()
+        net.ip(f"addr add {VIP4}/24 dev eth0")
+        with monkeypatch.context() as patch:
+            patch.setattr(watch, "look", lambda: (_ for _ in ()).throw(CouldNotLook("no descriptor")))
+            with pytest.raises(CouldNotLook):
+                watch.drain()
+        evidence = watch.drain()
+        assert evidence is not None
+        assert evidence.vip_present
+        assert watch.drain() is None
+    watch.close()

@@ -47,7 +47,7 @@ class AddressWatch:
         self.interface, self._now = interface, now
         self._ip = ipaddress.ip_address(vip_ip)
         self._name = interface.encode() + b"\0"
-        self._index = 0
+        self._index, self._pending = 0, False
         self._socket = _netlink(_GROUPS)
         self._socket.setblocking(False)
         self._index = interface_index(interface)
@@ -58,9 +58,10 @@ class AddressWatch:
     def drain(self) -> AddressEvidence | None:
         """What is now, if something about the interface changed since the last call; else None. Never blocks.
 
-        Raises CouldNotLook when the fresh dump fails. Messages lost to a full buffer (ENOBUFS) make a fresh dump too.
+        Raises CouldNotLook when the fresh dump fails; the next call tries again. Messages lost to a full buffer
+        (ENOBUFS) make a fresh dump too.
         """
-        changed = False
+        changed, self._pending = self._pending, True
         for _ in range(_EVENTS_MAX):
             try:
                 data = self._socket.recv(_READ_BYTES)
@@ -72,7 +73,9 @@ class AddressWatch:
                 changed = True
                 continue
             changed = changed or any(self._concerns(kind, data, offset, end) for kind, offset, end in _split(data))
-        return self.look() if changed else None
+        evidence = self.look() if changed else None
+        self._pending = False
+        return evidence
 
     def _concerns(self, kind: int, data: bytes, offset: int, end: int) -> bool:
         if end - offset < 24:
