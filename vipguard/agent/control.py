@@ -35,11 +35,15 @@ class _Client:
 class Control:
     """The listening socket and its clients. `answer` maps a command to its line, or None for an unknown one."""
 
-    def __init__(self, path: str, now: Callable[[], float], answer: Callable[[str], str | None], epoll: select.epoll):
+    def __init__(
+        self, path: str, now: Callable[[], float], answer: Callable[[str], str | None], epoll: select.epoll
+    ):
         """Binds the socket, root:vipguard 0660; without that group, root only. Raises CouldNotDo."""
         self._path, self._now, self._answer, self._epoll = path, now, answer, epoll
         self._clients: dict[int, _Client] = {}
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._socket = socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -55,7 +59,9 @@ class Control:
         try:
             os.chown(path, 0, grp.getgrnam("vipguard").gr_gid)
         except (KeyError, OSError):
-            _log.warning("socket", rule="no-group", path=path, remedy="make the group vipguard; until then root only")
+            _log.warning(
+                "socket", rule="no-group", path=path, remedy="make the group vipguard; until then root only"
+            )
         epoll.register(self._socket.fileno(), select.EPOLLIN)
 
     def serve(self, ready: set[int]) -> None:

@@ -27,7 +27,8 @@ from ..probe.server import ServerProbe
 from ..probe.witness import Pinger
 from ..session import Connector, Tls, boottime_s
 from .event import Heard
-from .world import World, begin, fold, see_address, see_peer, see_server
+from .fold import fold, see_address, see_peer, see_server
+from .world import World, begin
 
 _T = TypeVar("_T")
 LATE_S = 0.1  # what a thread may need beyond its deadline

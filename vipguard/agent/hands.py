@@ -38,7 +38,9 @@ _log = get_logger("agent")
 class Worker(threading.Thread):
     """One lane: carries out its flights in order and reports each."""
 
-    def __init__(self, name: str, carry_out: Callable[[do.Effect], object], post: Callable[[Did], None]) -> None:
+    def __init__(
+        self, name: str, carry_out: Callable[[do.Effect], object], post: Callable[[Did], None]
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
         self._carry_out, self._post = carry_out, post
@@ -55,8 +57,12 @@ class Worker(threading.Thread):
                 result = Failed(str(exc), exc.refused)
             except VipguardError as exc:
                 result = Failed(str(exc))
-            except Exception as exc:  # a defect of ours must not kill the lane: the step failed, the node stays closed
-                _log.error("defect", rule="unexpected-error", effect=type(flight.effect).__name__, error=repr(exc))
+            except (
+                Exception
+            ) as exc:  # a defect of ours must not kill the lane: the step failed, the node stays closed
+                _log.error(
+                    "defect", rule="unexpected-error", effect=type(flight.effect).__name__, error=repr(exc)
+                )
                 result = Failed(f"unexpected error: {exc!r}")
             self._post(Did(flight.number, flight.effect, result))
 
@@ -140,7 +146,9 @@ class Hands:
 
     def close_peer(self, effect: do.ClosePeer) -> ServerEvidence:
         ours = self._peers[effect.node].connection_id
-        close_server(self._remote[effect.node], frozenset() if ours is None else frozenset({ours}), effect.deadline_s)
+        close_server(
+            self._remote[effect.node], frozenset() if ours is None else frozenset({ours}), effect.deadline_s
+        )
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
 
     def stop_receiving(self, effect: do.Effect) -> None:
@@ -202,7 +210,9 @@ class Hands:
 
     def kill_server(self, effect: do.KillServer) -> None:
         if not kill_server(effect.process, effect.deadline_s):
-            raise CouldNotDo(f"process {effect.process.pid} was not seen to end within {effect.deadline_s:g} s")
+            raise CouldNotDo(
+                f"process {effect.process.pid} was not seen to end within {effect.deadline_s:g} s"
+            )
 
     def remove_vip(self, effect: do.Effect) -> None:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)

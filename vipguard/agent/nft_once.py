@@ -1,4 +1,4 @@
-"""Are refused connections answered at once? The nftables rule, installed at the agent's start and said once if it can't."""
+"""Are refused connections answered at once? The nftables rule, installed at the start; said once where it can't be."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..model.effect import (
     Announce,
@@ -38,14 +37,14 @@ from ..model.evidence import Answer, DiskEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.memory import Completed, Memory
 from ..notify.takeover import Takeover
+from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
-from .world import Closing, HoldOff, Resting, Taking, Writing, see_address, see_peer, see_server
-
-if TYPE_CHECKING:
-    from .step import Draft
+from .fold import see_address, see_peer, see_server
+from .world import Closing, HoldOff, Resting, Taking, Writing
 
 BACK_OFF_S = 1.0
 BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
+AGAIN = (Receive, Drain, Announce, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
 COUNTED = (Claim, AskArp, StopReceiving, Drain, PrepareOpen, Remember, Look, Open, ClosePeer, Receive)
 
 
@@ -107,7 +106,9 @@ def succeeded(draft: Draft, did: Did) -> None:
                 _record(draft, reserved=effect.memory.epoch, remembered=True)
         case StartReplication() | StartReceiving(), _:
             draft.set(joined_s=draft.now_s)
-            draft.note("replication", "started", threads="both" if isinstance(effect, StartReplication) else "io")
+            draft.note(
+                "replication", "started", threads="both" if isinstance(effect, StartReplication) else "io"
+            )
             if draft.world.memory.stopped is not None:
                 draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
         case RemoveVip(), _:
@@ -186,15 +187,13 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
     effect, phase = did.effect, draft.world.phase
     match effect:
         case CloseServer() | KillServer():
-            draft.note("close-failed", type(effect).__name__, "error", reason=failure.text)
-            if isinstance(phase, Closing):
-                draft.set(phase=replace(phase, failed=True))
+            draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
         case WriteTrack():
             draft.set(track=None)
             draft.say("track-file", "track-file-unwritable", "error", reason=failure.text)
         case Remember() if not isinstance(phase, Taking):
             draft.say("memory", "memory-unwritable", "error", reason=failure.text)
-        case Receive() | Drain() | Announce() | ProbeServer() | ProbePeer() | ProbeDisk() | Look() if not failure.refused:
+        case _ if isinstance(effect, AGAIN) and not failure.refused:
             draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case PrepareOpen() if isinstance(phase, Writing):
             draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
@@ -279,4 +278,3 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     draft.send(Announce(2.0))
     draft.send(Remember(2.0, Memory(takeover.reserved, done, world.memory.stopped)))
     release(draft)
-

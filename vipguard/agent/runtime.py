@@ -130,7 +130,8 @@ class Runtime:
 
     def _watches_process(self) -> bool:
         server = self.world.server
-        return isinstance(self.world.phase, Writing | Taking) and server is not None and server.answer is not Answer.ABSENT
+        running = server is not None and server.answer is not Answer.ABSENT
+        return running and isinstance(self.world.phase, Writing | Taking)
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
@@ -151,7 +152,9 @@ class Runtime:
             policy = self._reload()
             keys = [key for key in RESTART_KEYS if getattr(policy, key) != getattr(self.world.policy, key)]
             if keys:
-                raise CouldNotDo(f"{', '.join(keys)} changed: restart the agent to take that up, which harms no writer")
+                raise CouldNotDo(
+                    f"{', '.join(keys)} changed: restart the agent to take that up, which harms no writer"
+                )
             self.watch.follow(policy)
         except Exception as exc:  # whatever is wrong with a file, the guard goes on with the old one
             _log.error("reload", rule="configuration-refused", reason=str(exc))
@@ -197,8 +200,9 @@ def notify(state: str) -> None:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
+        with socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        ) as sock:
             sock.sendto(state.encode(), address)
     except OSError as exc:
         _log.debug("sd_notify", rule="not-sent", reason=str(exc))
-

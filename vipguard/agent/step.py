@@ -12,9 +12,7 @@ from dataclasses import replace
 from ..checks import writer
 from ..model.effect import (
     CloseServer,
-    Effect,
     KillServer,
-    Note,
     PrepareOpen,
     ProbeDisk,
     ProbePeer,
@@ -31,53 +29,14 @@ from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
 from ..notify.takeover import Takeover, due
 from . import outcome
+from .draft import Draft
 from .event import Did, Event, Tick
-from .world import Closing, Flight, Resting, Starting, Taking, World, Writing, fold, probing
+from .fold import fold
+from .world import Closing, Flight, Resting, Starting, Taking, World, Writing, probing
 
-GRACE_S = 0.3  # a worker's own bookkeeping on top of its deadline
 PEER_CHANNELS_TICKS = 10
 DISK_S = 5.0
-
-
-class Draft:
-    """A world in the making: changed in place within one step, with the effects that came due."""
-
-    def __init__(self, world: World, now_s: float) -> None:
-        self.world, self.now_s = world, now_s
-        self.orders: list[Flight] = []
-
-    @property
-    def sight(self) -> Sight:
-        return self.world.sight(self.now_s)
-
-    def set(self, **changes: object) -> None:
-        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
-
-    def send(self, effect: Effect) -> None:
-        """Order `effect`, unless one of its key is under way."""
-        if effect.key in self.world.flights:
-            return
-        number, until_s = self.world.next_flight, self.now_s + effect.deadline_s + GRACE_S
-        flight = Flight(number, effect, self.now_s, until_s)
-        self.orders.append(flight)
-        self.set(next_flight=number + 1)
-        if not isinstance(effect, Note):
-            self.set(flights={**self.world.flights, effect.key: flight})
-
-    def note(self, what: str, rule: str, level: str = "info", **numbers: object) -> None:
-        """One line for the log and the story."""
-        self.orders.append(Flight(0, Note(0.0, what, rule, level, tuple(numbers.items())), self.now_s, self.now_s))
-
-    def say(self, topic: str, rule: str, level: str = "info", **numbers: object) -> None:
-        """Note a standing fact once, and again only when its rule changed."""
-        if self.world.said.get(topic) == rule:
-            return
-        self.set(said={**self.world.said, topic: rule})
-        self.note(topic, rule, level, **numbers)
-
-    def forget(self, topic: str) -> None:
-        if topic in self.world.said:
-            self.set(said={k: v for k, v in self.world.said.items() if k != topic})
+AGAIN_S = 0.1  # between two attempts that fail at once
 
 
 def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
@@ -120,9 +79,11 @@ def _starting(draft: Draft) -> None:
         outcome.rest(draft, "started", "agent-started")
         return
     if done is None or not sight.vip_here or done.boot_id != world.boot_id or done.process != facts.process:
-        _close(draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why")
-    elif max(sight.peers_epoch, sight.own_epoch) > done.epoch:
-        _close(draft, "higher-epoch", f"epoch {max(sight.peers_epoch, sight.own_epoch)} is known, this node's is {done.epoch}")
+        _close(
+            draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
+        )
+    elif (known := max(sight.peers_epoch, sight.own_epoch)) > done.epoch:
+        _close(draft, "higher-epoch", f"epoch {known} is known, this node's is {done.epoch}")
     else:
         draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
         draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
@@ -158,7 +119,8 @@ def _resting(draft: Draft) -> None:
 
 
 def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
-    """A former writer that closed itself with nobody open since has the newest history, whatever its replica side says."""
+    """Why not to begin. A writer that closed itself, with nobody open since, has the newest history whatever its
+    replica side says."""
     done = world.memory.completed
     was_writer = done is not None and done.epoch >= sight.highest_epoch and done.boot_id == world.boot_id
     facts = world.server.facts if world.server else None
@@ -248,11 +210,16 @@ def _closing(draft: Draft) -> None:
     if asked_since and server is not None and server.facts is not None and server.facts.closed:
         outcome.closed(draft, phase)
         return
-    if phase.failed and world.process is not None:
-        draft.note("kill", "not-closed-in-time", "warning", close_s=limits.close_s)
-        draft.send(KillServer(1.0, world.process))
-    else:
-        draft.send(CloseServer(limits.close_s))
+    left_s = phase.since_s + limits.close_s - draft.now_s
+    if left_s > 0:
+        draft.send(CloseServer(max(left_s, limits.close_s / 2)))
+    elif draft.now_s >= phase.again_s:
+        draft.set(phase=replace(phase, again_s=draft.now_s + AGAIN_S))
+        if world.process is not None:
+            draft.note("kill", "not-closed-in-time", "warning", close_s=limits.close_s)
+            draft.send(KillServer(1.0, world.process))
+        else:
+            draft.send(CloseServer(limits.close_s))
 
 
 def _close(draft: Draft, rule: str, text: str) -> None:
@@ -286,7 +253,9 @@ def _judge(draft: Draft) -> None:
     _tell(draft, world.verdict, verdict)
     draft.set(verdict=verdict)
     vip = world.address is None or world.address.vip_present
-    if isinstance(world.phase, Closing) or (isinstance(world.phase, Starting) and vip and world.track is not None):
+    if isinstance(world.phase, Closing) or (
+        isinstance(world.phase, Starting) and vip and world.track is not None
+    ):
         return
     wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
     draft.set(track_asked=wanted)
@@ -340,7 +309,7 @@ def _look(draft: Draft) -> None:
             channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
             draft.send(ProbePeer(limits.deadline_s, name, channels))
     facts = world.server.facts if world.server else None
-    if facts is not None and facts.datadir:
-        if world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S:
-            draft.set(disk_asked_s=draft.now_s)
-            draft.send(ProbeDisk(2.0, facts.datadir))
+    disk_due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S
+    if facts is not None and facts.datadir and disk_due:
+        draft.set(disk_asked_s=draft.now_s)
+        draft.send(ProbeDisk(2.0, facts.datadir))

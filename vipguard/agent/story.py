@@ -34,7 +34,7 @@ class Story:
                 "what": note.what,
                 "rule": note.rule,
                 "level": note.level,
-                **{f"{key}": _plain(value) for key, value in note.numbers if key not in ("at", "what", "rule", "level")},
+                **{key: _plain(value) for key, value in note.numbers},
             }
             for at_s, wall_s, note in self._notes
         ]

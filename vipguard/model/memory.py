@@ -28,8 +28,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover; `stopped` is set
-    from before a takeover stops the IO thread until replication is started again."""
+    """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
+
+    `stopped` is set from before a takeover stops the IO thread until replication is started again.
+    """
 
     epoch: int = 0
     completed: Completed | None = None

@@ -27,7 +27,9 @@ class Range:
         """The range that `text` writes; ValueError says what is wrong with it."""
         match = _RANGE.fullmatch(text.strip())
         if match is None or (match["low"] is None and match["high"] is None):
-            raise ValueError(f"{text!r} is no threshold range; write for example 10, 10:, ~:10, 10:20 or @10:20")
+            raise ValueError(
+                f"{text!r} is no threshold range; write for example 10, 10:, ~:10, 10:20 or @10:20"
+            )
         low = -math.inf if match["low"] == "~" else float(match["low"] or 0)
         high = math.inf if match["high"] is None else float(match["high"])
         if low > high:

@@ -16,7 +16,7 @@ from .policy import Node, Policy
 
 @dataclass(frozen=True, slots=True)
 class GoodLag:
-    """The last lag that a replica with a running IO thread told, and when; `source_s`: when its source was last there."""
+    """The last lag that a replica with a running IO thread told, and when; `source_s`: its source was last there."""
 
     lag_s: float
     at_s: float
@@ -89,7 +89,9 @@ class Sight:
     def isolated(self) -> bool:
         """No witness and no peer has answered for the whole `lease_s`, though we were looking all that time."""
         lease_s = self.policy.limits.lease_s
-        heard_s = self.watching_since_s if self.outside_s is None else max(self.outside_s, self.watching_since_s)
+        heard_s = (
+            self.watching_since_s if self.outside_s is None else max(self.outside_s, self.watching_since_s)
+        )
         return self.now_s - heard_s >= lease_s
 
     @property

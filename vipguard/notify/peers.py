@@ -24,8 +24,8 @@ def classify(
     """The class of a peer by evidence that began at or after `since_s`.
 
     `arp` maps the addresses asked so far to "somebody else answered for it", None where it can't be asked on this
-    link. Silence counts from before `since_s` too: it only makes the taker wait. A refusal by a host off this link counts as down: only its own kernel, or its
-    network on purpose, refuses.
+    link. Silence counts from before `since_s` too: it only makes the taker wait. A refusal by a host off this link
+    counts as down: only its own kernel, or its network on purpose, refuses.
     """
     seen = peer.evidence
     if seen is None:

@@ -42,9 +42,13 @@ def standby(sight: Sight) -> Join:
     if other.gtid.contains(facts.gtid):
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
-    if reference.evidence is not None and sight.server is not None and sight.server.seen_at_s > reference.evidence.asked_at_s:
+    if _read_before(reference, sight):
         return Join("join-compare-again", f"{reference.node.name} was read before this node")
-    return Join("diverged", f"this node has {apart.count()} transactions that {reference.node.name} lacks", apart=apart)
+    return Join(
+        "diverged",
+        f"this node has {apart.count()} transactions that {reference.node.name} lacks",
+        apart=apart,
+    )
 
 
 def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
@@ -52,17 +56,18 @@ def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
     writers = [w for w in sight.writers() if sight.own_epoch <= _epoch(w)]
     if writers:
         return writers[0]
-    closed = [p for p in sight.peers.values() if p.evidence and p.evidence.facts and p.evidence.facts.closed and p.answered]
+    closed = [p for p in sight.peers.values() if (f := _facts(p)) is not None and f.closed and p.answered]
     if len(closed) < len(sight.peers):
         return Join("join-waits", "no writer is seen, and not every peer answers closed")
     best = max(closed, key=_epoch)
     if _epoch(best) < sight.own_epoch:
         return Join("join-waits", "no writer is seen, and this node is of the highest epoch")
     same = [p for p in closed if _epoch(p) == _epoch(best)]
-    for peer in same:
-        if peer.evidence and peer.evidence.facts and peer.evidence.facts.gtid.contains(facts.gtid):
+    sets = [(peer, f.gtid) for peer in same if (f := _facts(peer)) is not None]
+    for peer, gtid in sets:
+        if gtid.contains(facts.gtid):
             return peer
-    if all(_facts(p) is not None and facts.gtid.contains(_facts(p).gtid) for p in same):  # type: ignore[union-attr]
+    if all(facts.gtid.contains(gtid) for _, gtid in sets):
         return Join("join-waits", "no writer is seen, and this node has more than every peer")
     return same[0]
 
@@ -81,11 +86,20 @@ def writer(sight: Sight) -> Join:
             return Join("listen-waits", f"the source {channel.source_host} is not back yet")
         if not facts.gtid.contains(other.gtid):
             apart = other.gtid.minus(facts.gtid)
-            if source.evidence is not None and sight.server is not None and sight.server.asked_at_s < source.evidence.seen_at_s:
+            if _read_after(source, sight):
                 return Join("join-compare-again", f"{source.node.name} was read after this node")
             text = f"{source.node.name} has {apart.count()} transactions that this writer lacks"
             return Join("peer-diverged", text, apart=apart)
     return Join("listen", "the source has nothing that is missing here", StartReceiving(START_S))
+
+
+def _read_before(peer: PeerSight, sight: Sight) -> bool:
+    """Was the peer's set read before this node's was known? Then what it seems to lack may just be newer."""
+    return peer.evidence is None or sight.server is None or sight.server.seen_at_s > peer.evidence.asked_at_s
+
+
+def _read_after(peer: PeerSight, sight: Sight) -> bool:
+    return peer.evidence is None or sight.server is None or sight.server.asked_at_s < peer.evidence.seen_at_s
 
 
 def _source(sight: Sight, channel: Channel) -> PeerSight | None:

@@ -109,7 +109,9 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         if not all(address in takeover.arp for address in addresses):
             effects.append(AskArp(ARP_S * 10, addresses, ARP_S))
     for node in sight.policy.nodes:
-        if node.name in takeover.claims or (node.name != me and not _claimable(takeover, sight.peers[node.name])):
+        if node.name in takeover.claims or (
+            node.name != me and not _claimable(takeover, sight.peers[node.name])
+        ):
             continue
         effects.append(Claim(limits.deadline_s, node.name))
         return Due("claim", f"claiming {node.name}", tuple(effects), within_s=2 * limits.deadline_s)
@@ -130,7 +132,9 @@ def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
 def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
     legit = [name for name, kind in found.items() if kind is PeerClass.LEGIT]
     if legit:
-        return _refuse("peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP")
+        return _refuse(
+            "peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP"
+        )
     to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
     if to_close:
         bound_s = sight.policy.limits.close_s + 2 * sight.policy.limits.deadline_s
@@ -146,12 +150,14 @@ def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
         return None
     names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
     if sight.policy.silent_peer == "wait":
-        return _refuse("silent-peer-wait", f"{names} is silent and silent_peer is \"wait\"")
+        return _refuse("silent-peer-wait", f'{names} is silent and silent_peer is "wait"')
     if not sight.witnesses:
         return _refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
     until_s = max(silent_until_s(peer, sight) for peer in silent)
     if sight.now_s < until_s:
-        return _beside(takeover, sight, found, "silent-peer", f"{names} is silent: waiting until it has closed itself")
+        return _beside(
+            takeover, sight, found, "silent-peer", f"{names} is silent: waiting until it has closed itself"
+        )
     if not _witnessed(sight):
         text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
         return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
@@ -177,9 +183,7 @@ def _witnessed(sight: Sight) -> bool:
     return any(at_s is not None and sight.now_s - at_s < lease_s for at_s in sight.witnesses.values())
 
 
-def _beside(
-    takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], waiting: str, text: str
-) -> Due:
+def _beside(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], waiting: str, text: str) -> Due:
     """A wait for a peer, with everything that does not depend on that peer already under way."""
     step = _make_ready(takeover, sight, found, opening=False)
     return Due(waiting, text, step.effects)
@@ -200,13 +204,20 @@ def _make_ready(
     if step is not None:
         return Due(step.waiting, step.text, (*effects, *step.effects), step.within_s)
     if effects:
-        return Due("prepare", "reserving the epoch and making the session that opens", tuple(effects), within_s=3.0)
+        return Due(
+            "prepare", "reserving the epoch and making the session that opens", tuple(effects), within_s=3.0
+        )
     if not opening:
         return Due("ready", "ready to open")
     if max(sight.peers_epoch, sight.own_epoch) >= reserved:
         return _refuse("epoch-overtaken", f"another node reached epoch {sight.highest_epoch} meanwhile")
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
-        return Due("look", "looking once more before opening", (Look(limits.deadline_s),), within_s=2 * limits.deadline_s)
+        return Due(
+            "look",
+            "looking once more before opening",
+            (Look(limits.deadline_s),),
+            within_s=2 * limits.deadline_s,
+        )
     return _open(takeover, sight, reserved)
 
 
@@ -249,7 +260,9 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
     if sight.keepalived.alive is False:
         return _refuse("keepalived-dead", "keepalived died during the takeover")
     if not adverts_leave(sight):
-        return Due("adverts", "waiting for keepalived's adverts to leave", within_s=10 * sight.policy.vip.advert_s)
+        return Due(
+            "adverts", "waiting for keepalived's adverts to leave", within_s=10 * sight.policy.vip.advert_s
+        )
     if facts.claim_lock != takeover.claims.get(sight.policy.node):
         return _refuse("claim-lost", "the claim on this node's server was lost")
     for name, connection in takeover.claims.items():
@@ -258,7 +271,9 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
             return _refuse("claim-lost", f"the claim on {name} was lost")
     row = EpochRow(reserved, sight.policy.node, takeover.boot_id)
     effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row)
-    return Due("open", f"opening with epoch {reserved}", (effect,), within_s=sight.policy.limits.deadline_s * 3)
+    return Due(
+        "open", f"opening with epoch {reserved}", (effect,), within_s=sight.policy.limits.deadline_s * 3
+    )
 
 
 def adverts_leave(sight: Sight) -> bool:

@@ -1,0 +1,54 @@
+"""How is the next world put together within one step? A draft: changed in place, with the effects that came due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.effect import Effect, Note
+from ..model.sight import Sight
+from .world import Flight, World
+
+GRACE_S = 0.3  # a worker's own bookkeeping on top of its deadline
+
+
+class Draft:
+    """A world in the making: changed in place within one step, with the effects that came due."""
+
+    def __init__(self, world: World, now_s: float) -> None:
+        self.world, self.now_s = world, now_s
+        self.orders: list[Flight] = []
+
+    @property
+    def sight(self) -> Sight:
+        return self.world.sight(self.now_s)
+
+    def set(self, **changes: object) -> None:
+        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
+
+    def send(self, effect: Effect) -> None:
+        """Order `effect`, unless one of its key is under way."""
+        if effect.key in self.world.flights:
+            return
+        number, until_s = self.world.next_flight, self.now_s + effect.deadline_s + GRACE_S
+        flight = Flight(number, effect, self.now_s, until_s)
+        self.orders.append(flight)
+        self.set(next_flight=number + 1)
+        if not isinstance(effect, Note):
+            self.set(flights={**self.world.flights, effect.key: flight})
+
+    def note(self, what: str, rule: str, level: str = "info", **numbers: object) -> None:
+        """One line for the log and the story."""
+        self.orders.append(
+            Flight(0, Note(0.0, what, rule, level, tuple(numbers.items())), self.now_s, self.now_s)
+        )
+
+    def say(self, topic: str, rule: str, level: str = "info", **numbers: object) -> None:
+        """Note a standing fact once, and again only when its rule changed."""
+        if self.world.said.get(topic) == rule:
+            return
+        self.set(said={**self.world.said, topic: rule})
+        self.note(topic, rule, level, **numbers)
+
+    def forget(self, topic: str) -> None:
+        if topic in self.world.said:
+            self.set(said={k: v for k, v in self.world.said.items() if k != topic})

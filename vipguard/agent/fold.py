@@ -1,0 +1,166 @@
+"""How does an event change what the agent knows? Folding only records; `step.py` decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..checks import writer
+from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
+from ..model.gtid import GtidSet
+from ..model.sight import GoodLag, PeerSight, Sight
+from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, Reconfigured, Tick, TrackSeen
+from .world import Resting, Starting, World
+
+
+def fold(world: World, event: Event, now_s: float) -> World:
+    """The world after `event` was recorded. Reports of effects are folded by `step`, which knows their meaning."""
+    match event:
+        case Tick(gap_s):
+            return _tick(world, gap_s, now_s)
+        case AddressSeen(evidence):
+            return see_address(world, evidence)
+        case KeepalivedSeen(evidence):
+            return replace(world, keepalived=evidence)
+        case Heard():
+            return _hear(world, event)
+        case ProcessExiting(process):
+            return _exiting(world, process, now_s)
+        case TrackSeen(value):
+            return replace(world, track=value)
+        case Reconfigured(policy):
+            peers = {node.name: world.peers.get(node.name, PeerSight(node)) for node in policy.peers}
+            peers = {node.name: replace(peers[node.name], node=node) for node in policy.peers}
+            witnesses = {address: world.witnesses.get(address) for address in policy.witnesses}
+            return replace(world, policy=policy, peers=peers, witnesses=witnesses)
+        case _:
+            return world
+
+
+def _tick(world: World, gap_s: float, now_s: float) -> World:
+    """After standing still for a whole lease nothing was observed meanwhile, so no silence counts from before."""
+    world = replace(world, ticks=world.ticks + 1, gap_s=gap_s)
+    if gap_s <= world.policy.limits.lease_s:
+        return world
+    return replace(world, watching_s=now_s, silent_since_s=None)
+
+
+def see_address(world: World, evidence: AddressEvidence) -> World:
+    """Newer evidence wins; an older look that comes in late is dropped."""
+    if world.address is not None and evidence.seen_at_s < world.address.seen_at_s:
+        return world
+    return replace(world, address=evidence)
+
+
+def see_server(world: World, evidence: ServerEvidence) -> World:
+    """A round of the local server: silence is timed, the last good lag kept, the sets compared."""
+    if evidence.asked_at_s < world.exited_s:
+        return world  # asked of a process that has gone since
+    if world.server is not None and evidence.asked_at_s < world.server.asked_at_s:
+        return world
+    silent_since_s = None
+    if evidence.answer is Answer.SILENT:
+        silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
+    elif evidence.answer is Answer.BLIND:
+        silent_since_s = world.silent_since_s
+    before = world.server if world.server is not None and world.server.answered else world.server_before
+    world = replace(world, server=evidence, server_before=before, silent_since_s=silent_since_s)
+    if evidence.facts is None:
+        return world
+    world = _see_process(world, evidence.facts.process)
+    return _compare(_keep_good_lag(world, evidence))
+
+
+def _see_process(world: World, process: ProcessId | None) -> World:
+    """A new server process boots with its replication stopped: starting it is due again."""
+    if process is None or process == world.process:
+        return world
+    fresh = world.process is not None
+    return replace(world, process=process, join_due=True if fresh else world.join_due)
+
+
+def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
+    channels = evidence.facts.channels if evidence.facts else None
+    if not channels:
+        return world
+    running = all(channel.io == "running" for channel in channels)
+    if world.join_due is None:
+        world = replace(world, join_due=all(c.io == "stopped" and not c.sql_running for c in channels))
+    if not running:
+        return world
+    lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
+    if len(lags) == len(channels):
+        return replace(world, good_lag=GoodLag(max(lags), evidence.seen_at_s, evidence.seen_at_s))
+    if world.good_lag is not None:
+        return replace(world, good_lag=replace(world.good_lag, source_s=evidence.seen_at_s))
+    return world
+
+
+def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
+    """A round of a peer's server. Any answer, a refusal too, is a sign of life, as of when it was asked for."""
+    peer = world.peers.get(name)
+    if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
+        return world
+    eligible, alive_s = peer.eligible, peer.alive_s
+    if evidence.facts is not None and evidence.facts.channels is not None:
+        eligible = _fit(world, evidence)
+    elif evidence.answer is not Answer.ANSWERED:
+        eligible = None
+    outside_s = world.outside_s
+    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
+        alive_s = max(alive_s or 0.0, evidence.seen_at_s)
+        outside_s = max(outside_s or 0.0, evidence.asked_at_s)
+    seen = replace(peer, evidence=evidence, eligible=eligible, alive_s=alive_s)
+    return _compare(replace(world, peers={**world.peers, name: seen}, outside_s=outside_s))
+
+
+def _fit(world: World, evidence: ServerEvidence) -> bool:
+    return writer.fit_from_afar(Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence))
+
+
+def _compare(world: World) -> World:
+    """What this node has and the writer lacks. To contain is true whenever it was read; to lack counts only where
+    this node's set was read before the writer's."""
+    if not isinstance(world.phase, Starting | Resting) or world.server is None or world.server.facts is None:
+        return world
+    sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.peers)
+    writers = sight.writers()
+    others = writers[:1] or tuple(world.peers.values())
+    lacking: GtidSet | None = None
+    for peer in others:
+        if peer.evidence is None or peer.evidence.facts is None or not peer.answered:
+            return world
+        mine, theirs = world.server, peer.evidence
+        if mine.seen_at_s > theirs.asked_at_s and world.server_before is not None:
+            mine = world.server_before
+        if mine.facts is None or theirs.facts is None:
+            return world
+        if theirs.facts.gtid.contains(mine.facts.gtid) or (
+            not writers and mine.facts.gtid.contains(theirs.facts.gtid)
+        ):
+            continue
+        if mine.seen_at_s > theirs.asked_at_s:
+            return world
+        lacking = mine.facts.gtid.minus(theirs.facts.gtid)
+    return replace(world, errant=lacking or GtidSet.empty(world.server.facts.flavor))
+
+
+def _hear(world: World, event: Heard) -> World:
+    witnesses, outside_s, peers = dict(world.witnesses), world.outside_s, dict(world.peers)
+    for address, (_, sent_s) in event.pings.items():
+        outside_s = max(outside_s or 0.0, sent_s)
+        if address in witnesses:
+            witnesses[address] = sent_s
+    for name, peer in peers.items():
+        pinged = event.pings.get(peer.node.address)
+        advert_s = event.adverts.get(peer.node.address)
+        alive_s = max(peer.alive_s or 0.0, pinged[0] if pinged else 0.0, advert_s or 0.0)
+        if alive_s > (peer.alive_s or 0.0):
+            peers[name] = replace(peer, alive_s=alive_s, advert_s=advert_s if advert_s else peer.advert_s)
+    return replace(world, witnesses=witnesses, outside_s=outside_s, peers=peers)
+
+
+def _exiting(world: World, process: ProcessId, now_s: float) -> World:
+    if process != world.process:
+        return world
+    gone = ServerEvidence(Answer.ABSENT, now_s, now_s, reason="its process is exiting")
+    return replace(world, server=gone, exited_s=now_s, silent_since_s=None)
