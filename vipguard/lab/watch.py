@@ -31,6 +31,7 @@ PACKET = struct.pack("<I", len(QUESTION) + 1) + b"\x03" + QUESTION  # length and
 INSTANT_NS = 100_000
 QUICK_NS = 20_000_000  # an answer that took longer may be that of a server which stood still
 SILENT_NS = 500_000_000  # a question that old, unanswered, is told as a change
+AGAIN_S, YIELD_S = 0.1, 0.02  # ended twice within the first: away for the second
 PATIENCE_S = 600.0  # no time-out: the answer of a server that goes on is what matters most
 
 Interval = tuple[int, int]
@@ -93,6 +94,7 @@ class Watcher:
 
     def _watch_server(self, node: Node) -> None:
         connection: pymysql.Connection[Any] | None = None
+        ended_s = 0.0
         while not self._end.is_set():
             asked = self._asked_ns[node.name] = time.monotonic_ns()
             writable: bool | None = None
@@ -102,6 +104,11 @@ class Watcher:
                     self._sockets[node.name] = connection._sock  # type: ignore[attr-defined]
                 writable = ask(connection)
             except (pymysql.MySQLError, OSError):
+                # a node that closes ends all sessions: one that came back at once each time would hold that up
+                if connection is not None:
+                    if time.monotonic() - ended_s < AGAIN_S:
+                        self._end.wait(YIELD_S)
+                    ended_s = time.monotonic()
                 abandon(connection)
                 connection = None
             answered = time.monotonic_ns()
