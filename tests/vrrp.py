@@ -50,7 +50,12 @@ class Settings:
         if self.script:
             lines += ["vrrp_script s {", f'script "{self.script}"', "interval 1", "timeout 1", "weight 0"]
             lines += ["rise 1", "fall 1", "}"]
-        lines += ["vrrp_instance writer {", "state BACKUP", "interface eth0", f"virtual_router_id {ROUTER_ID}"]
+        lines += [
+            "vrrp_instance writer {",
+            "state BACKUP",
+            "interface eth0",
+            f"virtual_router_id {ROUTER_ID}",
+        ]
         lines += [f"priority {self.priority}", "advert_int 0.1", *([] if self.preempt else ["nopreempt"])]
         lines += ["track_file {", *(f"t{number}" for number in range(len(tracks))), "}"]
         lines += ["track_script {", "s", "}"] if self.script else []

@@ -95,7 +95,8 @@ def test_fault_hands_over_and_the_vip_is_gone_before_the_line_is_read(a: Host, b
     b.wait_vip()
     wait_until(lambda: "MASTER 100" in b.states(), WITHIN_S, b.describe)
     a.say("1")
-    a.wait_states("BACKUP 150", "MASTER 150", "FAULT 150", "BACKUP 150")  # nopreempt: it does not take it back
+    # nopreempt: it does not take it back
+    a.wait_states("BACKUP 150", "MASTER 150", "FAULT 150", "BACKUP 150")
     time.sleep(2 * DOWN_S)
     assert (a.has_vip, b.has_vip) == (False, True)
 
@@ -194,7 +195,8 @@ def test_its_death_hangs_the_fifo_up_for_good(a: Host) -> None:
         a.kill9()
         assert woken_by_hang_up(epoll), a.describe()
     assert a.fifo.drain().hung_up
-    wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")  # a dying process closes its files first
+    # a dying process closes its files first
+    wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")
 
 
 def test_a_reload_hangs_the_fifo_up_for_a_moment_only(a: Host) -> None:
@@ -275,7 +277,9 @@ def test_killed_with_its_child_it_leaves_the_vip_and_a_restart_removes_it(a: Hos
     assert a.has_vip  # two VIPs, for ever
     wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")
     assert a.process is not None
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), WITHIN_S, "init to reap the child")
+    wait_until(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), WITHIN_S, "init to reap the child"
+    )
     a.start(Settings(priority=150))
     a.wait_vip(False)
 

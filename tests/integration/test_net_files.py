@@ -109,7 +109,8 @@ def test_the_life_of_a_writer_is_told_by_level(tmp_path: Path) -> None:
         fd = writer(tmp_path / "f")
         os.write(fd, BACKUP)
         seen = watch.drain()
-        assert [event.state for event in seen.events] == ["BACKUP"]  # the dead writer's half line is not before it
+        # the dead writer's half line is not before it
+        assert [event.state for event in seen.events] == ["BACKUP"]
         assert (seen.writer, seen.hung_up, seen.ignored) == (True, False, ())
         os.close(fd)
 
@@ -208,7 +209,9 @@ def test_a_write_that_fails_takes_the_file_away(tmp_path: Path, monkeypatch: pyt
         track_file.write(str(path), "0")
 
 
-def test_a_full_file_system_takes_the_file_away_and_nothing_from_one_that_says_it_already(tmp_path: Path) -> None:
+def test_a_full_file_system_takes_the_file_away_and_nothing_from_one_that_says_it_already(
+    tmp_path: Path,
+) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", tmp_path], check=True)
     try:
         path = tmp_path / "eligible"

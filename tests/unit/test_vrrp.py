@@ -94,7 +94,9 @@ lines = st.one_of(
     st.binary(max_size=40),
     st.binary(min_size=LINE_BYTES_MAX - 2, max_size=LINE_BYTES_MAX + 40),
     st.builds(
-        lambda kind, name, word, priority: f'{kind} "{name}" {word} {priority}'.encode("utf-8", "surrogatepass"),
+        lambda kind, name, word, priority: f'{kind} "{name}" {word} {priority}'.encode(
+            "utf-8", "surrogatepass"
+        ),
         st.sampled_from(["INSTANCE", "GROUP", "INSTANC"]),
         st.sampled_from(["writer", "reader", "", "w r", "w\udc80"]),
         st.sampled_from(["MASTER", "BACKUP", "FAULT", "STOP", "MASTER_PRIORITY", "X"]),
@@ -125,7 +127,12 @@ def test_events_are_just_the_lines_that_a_dumb_reading_finds(stream: bytes) -> N
     dumb = []
     for line in stream.split(b"\n")[:-1]:
         words = line.decode("latin-1").split(" ")
-        if len(words) == 4 and words[0] == "INSTANCE" and re.fullmatch('"[^"]+"', words[1]) and words[3].isdigit():
+        if (
+            len(words) == 4
+            and words[0] == "INSTANCE"
+            and re.fullmatch('"[^"]+"', words[1])
+            and words[3].isdigit()
+        ):
             dumb.append(words)
     assert len(events) <= len(dumb)
 

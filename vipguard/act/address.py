@@ -34,7 +34,9 @@ def remove_vip(interface: str, vip_ip: str) -> bool:
             until_s = time.monotonic() + _GONE_S_MAX
             while prefixes := _prefixes(route, index, family, ip):
                 if time.monotonic() > until_s:
-                    raise CouldNotDo(f"{ip} comes back on {interface} after each removal: keepalived still runs")
+                    raise CouldNotDo(
+                        f"{ip} comes back on {interface} after each removal: keepalived still runs"
+                    )
                 found = True
                 for prefix in prefixes:
                     _delete(route, index, ip, prefix)

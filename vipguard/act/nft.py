@@ -55,7 +55,9 @@ def install(cluster: str, interface: str, vip_ip: str, port: int) -> None:
     obstacle = why_not(interface, vip_ip)
     if obstacle is not None:
         remove(cluster)
-        raise CouldNotDo(f"clients are not refused but left waiting in the gap of a move: {obstacle}", refused=True)
+        raise CouldNotDo(
+            f"clients are not refused but left waiting in the gap of a move: {obstacle}", refused=True
+        )
     _nft(["-f", "-"], ruleset(cluster, interface, vip_ip, port))
 
 

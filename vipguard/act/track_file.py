@@ -62,7 +62,8 @@ def _remove_instead(path: str, value: str, cause: OSError) -> None:
         raise CouldNotDo(f"{problem}; there is no such file, which keepalived takes for FAULT") from cause
     except OSError as exc:
         raise CouldNotDo(
-            f"{problem} nor remove it ({exc.strerror}); keepalived still sees what it said before", refused=True
+            f"{problem} nor remove it ({exc.strerror}); keepalived still sees what it said before",
+            refused=True,
         ) from cause
     raise CouldNotDo(f"{problem}; removed it instead, which keepalived takes for FAULT") from cause
 

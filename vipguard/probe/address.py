@@ -25,7 +25,8 @@ from ..model.evidence import AddressEvidence
 _GROUPS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK, _NETLINK_EXT_ACK = 270, 12, 11
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_UP = 0x1 | 0x40 | 0x10000  # IFF_UP, IFF_RUNNING (what keepalived goes by), IFF_LOWER_UP (the carrier, with no delay)
+# IFF_UP, IFF_RUNNING (what keepalived goes by), IFF_LOWER_UP (the carrier, with no delay)
+_UP = 0x1 | 0x40 | 0x10000
 _TENTATIVE, _OPTIMISTIC, _DADFAILED = 0x40, 0x04, 0x08
 _HEADER = struct.Struct("=IHHII")
 _INDEX = struct.Struct("=I")
@@ -72,7 +73,9 @@ class AddressWatch:
                     raise CouldNotLook(f"cannot read netlink events: {exc.strerror}") from exc
                 changed = True
                 continue
-            changed = changed or any(self._concerns(kind, data, offset, end) for kind, offset, end in _split(data))
+            changed = changed or any(
+                self._concerns(kind, data, offset, end) for kind, offset, end in _split(data)
+            )
         evidence = self.look() if changed else None
         self._pending = False
         return evidence
@@ -95,7 +98,9 @@ class AddressWatch:
         if not index:
             return AddressEvidence(asked_at_s, vip_present=False, link_up=False)
         with _netlink(0) as sock:
-            present = any(usable for found, usable in addresses(sock, index, self._ip.version) if found == self._ip)
+            present = any(
+                usable for found, usable in addresses(sock, index, self._ip.version) if found == self._ip
+            )
             return AddressEvidence(asked_at_s, vip_present=present, link_up=_link_up(sock, index))
 
     def close(self) -> None:

@@ -60,7 +60,10 @@ def ask_many(interface: str, ips: Iterable[str], wait_s: float, first: bool = Fa
         own = mac_of(interface)
         frames: dict[IpAddress, bytes] = {}
         for text, ip in asked.items():
-            if _on_link(route_socket, index, ip) and (frame := _question(route_socket, index, own, ip)) is not None:
+            if (
+                _on_link(route_socket, index, ip)
+                and (frame := _question(route_socket, index, own, ip)) is not None
+            ):
                 frames[ip], answers[text] = frame, ()
         if not frames:
             return answers
@@ -147,7 +150,9 @@ def _question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) 
     if ip.version == 4:
         probe = ARP(op=1, hwsrc=own, psrc="0.0.0.0", hwdst="00:00:00:00:00:00", pdst=str(ip))
         return bytes(Ether(src=own, dst="ff:ff:ff:ff:ff:ff", type=_ETH_P_ARP) / probe)
-    own_ips = (found for found, usable in netlink.addresses(route_socket, index, 6) if usable and found.is_link_local)
+    own_ips = (
+        found for found, usable in netlink.addresses(route_socket, index, 6) if usable and found.is_link_local
+    )
     source = next(own_ips, None)
     if source is None:
         return None
@@ -155,14 +160,20 @@ def _question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) 
 
     low = ip.packed[-3:]
     group = ipaddress.IPv6Address(ipaddress.IPv6Address("ff02::1:ff00:0").packed[:13] + low)
-    ask = IPv6(src=str(source), dst=str(group), hlim=255) / ICMPv6ND_NS(tgt=str(ip)) / ICMPv6NDOptSrcLLAddr(lladdr=own)
+    ask = (
+        IPv6(src=str(source), dst=str(group), hlim=255)
+        / ICMPv6ND_NS(tgt=str(ip))
+        / ICMPv6NDOptSrcLLAddr(lladdr=own)
+    )
     return bytes(Ether(src=own, dst=(_ALL_NODES_MAC_START + b"\xff" + low).hex(":"), type=_ETH_P_IPV6) / ask)
 
 
 def _on_link(route_socket: socket.socket, index: int, ip: IpAddress) -> bool:
     """By the kernel's route: straight out of this interface, or to this host itself (it holds the VIP)."""
     request = rtmsg()
-    request["family"], request["dst_len"] = (socket.AF_INET, 32) if ip.version == 4 else (socket.AF_INET6, 128)
+    request["family"], request["dst_len"] = (
+        (socket.AF_INET, 32) if ip.version == 4 else (socket.AF_INET6, 128)
+    )
     request["attrs"] = [("RTA_DST", str(ip))]
     if ip.version == 6 and ip.is_link_local:
         return True

@@ -55,7 +55,9 @@ class Pinger:
         self._sequence = 0
         self._sent_at_s: list[tuple[int, float]] = [(-1, 0.0)] * _ROUNDS_KEPT
         self._targets = [_target(address) for address in dict.fromkeys(addresses)]
-        self._names = {(target.version, _bare(target.destination[0])): target.name for target in self._targets}
+        self._names = {
+            (target.version, _bare(target.destination[0])): target.name for target in self._targets
+        }
         self._base = {4: self._packet(_ECHO, 0), 6: self._packet(_ECHO6, 0)}
         self._sum = _ones_sum(self._base[4])
         self._epoll = select.epoll()
@@ -74,7 +76,10 @@ class Pinger:
         """One echo request to every address. Never blocks, raises nothing."""
         self._sequence = sequence = (self._sequence + 1) & 0xFFFF
         self._sent_at_s[sequence % _ROUNDS_KEPT] = (sequence, self._now())
-        ready = {4: _with_sequence4(self._base[4], self._sum, sequence), 6: _with_sequence(self._base[6], sequence)}
+        ready = {
+            4: _with_sequence4(self._base[4], self._sum, sequence),
+            6: _with_sequence(self._base[6], sequence),
+        }
         for target in self._targets:
             try:
                 sock = self._sockets[target.version][0]
@@ -116,7 +121,9 @@ class Pinger:
 
     def _open(self, version: int) -> tuple[socket.socket, packets.KernelTime]:
         family, protocol = (
-            (socket.AF_INET, socket.IPPROTO_ICMP) if version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
+            (socket.AF_INET, socket.IPPROTO_ICMP)
+            if version == 4
+            else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
         )
         sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
