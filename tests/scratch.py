@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -257,7 +258,12 @@ class Pair:
 
     @staticmethod
     def _clean() -> list[str]:
-        return ["DROP DATABASE IF EXISTS vipguard", "DROP DATABASE IF EXISTS test", "CREATE DATABASE test"]
+        return [
+            *(f"DROP USER IF EXISTS vipguard@'{host}'" for host in ("localhost", "127.0.0.1", "127.0.0.2")),
+            "DROP DATABASE IF EXISTS vipguard",
+            "DROP DATABASE IF EXISTS test",
+            "CREATE DATABASE test",
+        ]
 
     def _point(self, server: Server, source: Server) -> None:
         if self.flavor == "mariadb":
@@ -271,6 +277,28 @@ class Pair:
                 " SOURCE_USER='vipguard_repl', SOURCE_PASSWORD='repl', SOURCE_AUTO_POSITION=1,"
                 " GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=86400"
             )
+
+    def lose_source_in_the_middle_of_a_transaction(self) -> None:
+        """b has row 1 of test.big locked by half a transaction of a's, and its source is gone."""
+        self.a.sql(
+            "CREATE TABLE test.big (id INT PRIMARY KEY, v LONGTEXT) ENGINE=InnoDB",
+            "INSERT INTO test.big VALUES (1, 'old')",
+            "INSERT INTO test.t (n) VALUES (1)",
+        )
+        self.wait_same()
+        hop = Relay(self.a.address, self.a.port)
+        self.b.replica("STOP")
+        if self.flavor == "mariadb":
+            self.b.sql(f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={hop.port}")
+        else:
+            self.b.sql(f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={hop.port}")
+        self.b.replica("START")
+        wait_until(lambda: self._runs(self.b), 10)
+        hop.bytes_left = 300_000
+        rows = [f"INSERT INTO test.big VALUES ({n}, REPEAT('x', 20000))" for n in range(10, 60)]
+        self.a.sql("BEGIN", "UPDATE test.big SET v='new' WHERE id=1", *rows, "COMMIT")
+        trx = "(SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 5)"
+        wait_until(lambda: hop.is_cut and self.b.value(trx) == 1, 10, lambda: f"{self.b.status()}")
 
     @staticmethod
     def _runs(server: Server) -> bool:
@@ -296,3 +324,43 @@ def pair_for_session(flavor: Flavor) -> Iterator[Pair]:
         yield pair
     finally:
         pair.end()
+
+
+class Relay:
+    """A TCP hop in front of a server that can be cut in the middle of what it carries."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._target = (address, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._sockets: list[socket.socket] = []
+        self.bytes_left: int | None = None  # carried towards the client before the cut; None: no cut
+        self.is_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                self._sockets += [near, far]
+                threading.Thread(target=self._carry, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._carry, args=(far, near, True), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(4096):
+                if counted and self.bytes_left is not None:
+                    self.bytes_left -= len(data)
+                    if self.bytes_left < 0:
+                        self.cut()
+                        return
+                target.sendall(data)
+
+    def cut(self) -> None:
+        """End every connection and take no new one."""
+        for sock in (self._listener, *self._sockets):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        self.is_cut = True

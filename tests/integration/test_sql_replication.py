@@ -8,6 +8,7 @@ import pytest
 from scratch import Pair, took_s
 
 from vipguard.act.replication import (
+    drop_half_received,
     look,
     start_applying,
     start_receiving,
@@ -53,7 +54,8 @@ def test_it_stops_while_the_source_hangs(pair: Pair) -> None:
 def test_all_channels_stop_and_start(pair: Pair) -> None:
     if pair.flavor == "mariadb":
         pair.b.sql(
-            "CHANGE MASTER 'it''s' TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='x', MASTER_USE_GTID=slave_pos",
+            "CHANGE MASTER 'it''s' TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='x',"
+            " MASTER_USE_GTID=slave_pos",
             "START SLAVE 'it''s'",
         )
         reset = ["STOP SLAVE 'it''s'", "RESET SLAVE 'it''s' ALL"]
@@ -158,3 +160,44 @@ def test_without_configuration_there_is_nothing_to_start(pair: Pair) -> None:
     assert stop_receiving(pair.b.session(), Deadline(2)) == ()
     with pytest.raises(CouldNotDo, match="not configured"):
         start_replication(pair.b.session(), Deadline(2))
+
+
+def test_half_a_transaction_is_rolled_back_and_its_row_is_free(pair: Pair) -> None:
+    """Else a client that touches the row after the takeover waits until its lock wait timeout."""
+    if pair.flavor == "mysql":
+        pair.b.open()
+        pair.b.sql("SET sql_log_bin=0", "GRANT SYSTEM_USER ON *.* TO vipguard@localhost")
+        pair.b.close()
+    pair.lose_source_in_the_middle_of_a_transaction()
+    session = pair.b.session()
+    with pytest.raises(CouldNotDo, match="still receives"):
+        drop_half_received(session, Deadline(2))
+    session = pair.b.session()
+    stop_receiving(session, Deadline(2))
+    wait_applied(session, Deadline(2))
+    assert drop_half_received(session, Deadline(2))
+    assert not drop_half_received(session, Deadline(2))
+    assert pair.b.sql("SELECT v FROM test.big") == [{"v": "old"}]
+    pair.b.open()
+    pair.b.sql(
+        "SET innodb_lock_wait_timeout=1", "SET sql_log_bin=0", "UPDATE test.big SET v='mine' WHERE id=1"
+    )
+    (channel,) = start_receiving(session, Deadline(2))
+    assert channel.sql_running
+    pair.b.kill()
+
+
+def test_without_half_a_transaction_nothing_is_stopped(pair: Pair) -> None:
+    session = pair.b.session()
+    stop_receiving(session, Deadline(2))
+    assert not drop_half_received(session, Deadline(2))
+    assert look(session, Deadline(2))[1][0].sql_running
+
+
+def test_mysql_wants_system_user_to_roll_half_a_transaction_back(mysql: Pair) -> None:
+    mysql.lose_source_in_the_middle_of_a_transaction()
+    session = mysql.b.session()
+    stop_receiving(session, Deadline(2))
+    with pytest.raises(CouldNotDo, match="SYSTEM_USER"):
+        drop_half_received(session, Deadline(2))
+    mysql.b.kill()

@@ -1,7 +1,7 @@
 """How is replication stopped, started and waited for? Thread by thread: the wrong one loses or blocks what came.
 
 MariaDB throws an unapplied relay log away when its IO thread stops while the SQL thread is stopped. MySQL's STOP of the
-SQL thread waits a minute for a transaction that its dead source left half sent. So only IO threads are ever stopped.
+SQL thread waits a minute for a transaction that its dead source left half sent. So only IO threads are stopped.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from ..model.evidence import Channel
 from ..model.gtid import GtidSet
 from ..model.policy import MARIADB
 from ..session import Deadline, Session, dialect_of
+from .sessions import kill, list_sessions
 from .step import step
 
 SLICE_S = 0.1  # one wait inside the server: a lost session and a stopped thread are noticed after it
 POLL_S = 0.005
+WORKERS_ENDED = 1756  # MySQL's word for an applier whose session was ended
 
 
 def look(session: Session, deadline: Deadline) -> tuple[GtidSet, tuple[Channel, ...]]:
@@ -51,9 +53,14 @@ def stop_receiving(session: Session, deadline: Deadline) -> tuple[Channel, ...]:
 
 
 def start_receiving(session: Session, deadline: Deadline) -> tuple[Channel, ...]:
-    """Start the IO threads of all channels; the channels afterwards. An IO thread may still be connecting."""
+    """Start the IO threads of all channels; the channels afterwards. An IO thread may still be connecting.
+
+    An SQL thread that `drop_half_received` ended is started first: on MariaDB what comes without one may be lost.
+    """
     with step("start receiving"):
         channels = _configured(session, deadline)
+        idle = [one for one in channels if not one.sql_running and one.sql_errno in (0, WORKERS_ENDED)]
+        _send(session, dialect_of(session.flavor).start_sql, idle, deadline)
         wanted = [channel for channel in channels if channel.io == "stopped"]
         _send(session, dialect_of(session.flavor).start_io, wanted, deadline)
         return look(session, deadline)[1]
@@ -90,6 +97,39 @@ def wait_applied(session: Session, deadline: Deadline) -> GtidSet:
             for channel in behind:
                 missing = missing.union(_missing(channel, own))
             _wait_slice(session, missing, "not all that was received is applied", deadline)
+
+
+def drop_half_received(session: Session, deadline: Deadline) -> bool:
+    """Roll back a transaction that a dead source left half sent; True when there was one.
+
+    Its applier waits for the rest with the row locks held: a client that touches these rows after the opening runs
+    into its lock wait time-out. To be called when nothing is received any more and all is applied, else CouldNotDo
+    (refused); so too where MySQL's account lacks SYSTEM_USER, without which the applier cannot be ended. Afterwards
+    the applier is stopped: `start_replication` starts it again.
+    """
+    with step("drop what was half received"):
+        _, channels = look(session, deadline)
+        half = _applying(session, deadline)
+        if not half:
+            return False
+        if any(channel.io != "stopped" or channel.applied is not True for channel in channels):
+            raise CouldNotDo("it still receives or applies", refused=True)
+        if session.flavor == MARIADB:
+            _send(session, "STOP SLAVE {} SQL_THREAD", [one for one in channels if one.sql_running], deadline)
+        elif kill(session, half, deadline):
+            raise CouldNotDo("the account needs SYSTEM_USER to end an applier's session", refused=True)
+        while _applying(session, deadline):
+            if deadline.remaining() < POLL_S:
+                raise Silent("drop what was half received: its locks are still held at the deadline")
+            time.sleep(POLL_S)
+        return True
+
+
+def _applying(session: Session, deadline: Deadline) -> set[int]:
+    """The sessions of appliers that have a transaction open."""
+    rows = session.ask(("SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX",), deadline)[0]
+    open_ids = {int(row[0] or 0) for row in rows}
+    return {row.id for row in list_sessions(session, deadline) if row.user == "system user"} & open_ids
 
 
 def wait_received(session: Session, target: GtidSet, deadline: Deadline) -> GtidSet:
