@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
 from ..model.gtid import GtidSet
-from ..model.sight import GoodLag, PeerSight, Sight
+from ..model.sight import GoodLag, PeerSight, Sight, epoch_of
 from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, Reconfigured, Tick, TrackSeen
 from .world import Resting, Starting, World
 
@@ -118,13 +118,17 @@ def _fit(world: World, evidence: ServerEvidence) -> bool:
 
 
 def _compare(world: World) -> World:
-    """What this node has and the writer lacks. To contain is true whenever it was read; to lack counts only where
-    this node's set was read before the writer's."""
+    """What this node has and the writer lacks; without a writer, what the peers of its epoch or a later one lack.
+
+    To contain is true whenever it was read; to lack counts only where this node's set was read before the other's.
+    """
     if not isinstance(world.phase, Starting | Resting) or world.server is None or world.server.facts is None:
         return world
     sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.peers)
-    writers = sight.writers()
-    others = writers[:1] or tuple(world.peers.values())
+    writers = [peer for peer in sight.writers() if epoch_of(peer.evidence) >= sight.own_epoch]
+    others = writers[:1] or [
+        p for p in world.peers.values() if not p.answered or epoch_of(p.evidence) >= sight.own_epoch
+    ]
     lacking: GtidSet | None = None
     for peer in others:
         if peer.evidence is None or peer.evidence.facts is None or not peer.answered:

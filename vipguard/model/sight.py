@@ -100,17 +100,17 @@ class Sight:
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
 
     @property
-    def highest_epoch(self) -> int:
+    def highestepoch_of(self) -> int:
         """The highest epoch that this node can know: from its state, its own rows and every peer's."""
         return max(self.memory.epoch, self.own_epoch, self.peers_epoch)
 
     @property
-    def own_epoch(self) -> int:
-        return _epoch(self.server)
+    def ownepoch_of(self) -> int:
+        return epoch_of(self.server)
 
     @property
-    def peers_epoch(self) -> int:
-        return max((_epoch(peer.evidence) for peer in self.peers.values()), default=0)
+    def peersepoch_of(self) -> int:
+        return max((epoch_of(peer.evidence) for peer in self.peers.values()), default=0)
 
     @property
     def claimed_by_other(self) -> bool:
@@ -123,7 +123,7 @@ class Sight:
     def writers(self) -> tuple[PeerSight, ...]:
         """The peers seen open with their open lock held, the highest epoch first."""
         found = [p for p in self.peers.values() if is_writer(p.evidence)]
-        return tuple(sorted(found, key=lambda p: -_epoch(p.evidence)))
+        return tuple(sorted(found, key=lambda p: -epoch_of(p.evidence)))
 
 
 def is_writer(evidence: ServerEvidence | None) -> bool:
@@ -133,7 +133,8 @@ def is_writer(evidence: ServerEvidence | None) -> bool:
     return not evidence.facts.closed and evidence.facts.open_lock is not None
 
 
-def _epoch(evidence: ServerEvidence | None) -> int:
+def epoch_of(evidence: ServerEvidence | None) -> int:
+    """The epoch row's number as that server was last seen; 0 where none was."""
     if evidence is None or evidence.facts is None or evidence.facts.epoch is None:
         return 0
     return evidence.facts.epoch.epoch

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..model.effect import Effect, StartReceiving, StartReplication
 from ..model.evidence import Channel, ServerFacts
 from ..model.gtid import GtidSet
-from ..model.sight import PeerSight, Sight
+from ..model.sight import PeerSight, Sight, epoch_of
 
 START_S = 2.0
 
@@ -53,16 +53,16 @@ def standby(sight: Sight) -> Join:
 
 def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
     """Whose set to compare with: the writer's; without one, once all peers answer closed, the fullest peer's."""
-    writers = [w for w in sight.writers() if sight.own_epoch <= _epoch(w)]
+    writers = [w for w in sight.writers() if sight.own_epoch <= epoch_of(w.evidence)]
     if writers:
         return writers[0]
     closed = [p for p in sight.peers.values() if (f := _facts(p)) is not None and f.closed and p.answered]
     if len(closed) < len(sight.peers):
         return Join("join-waits", "no writer is seen, and not every peer answers closed")
-    best = max(closed, key=_epoch)
-    if _epoch(best) < sight.own_epoch:
+    best = max(closed, key=lambda p: epoch_of(p.evidence))
+    if epoch_of(best.evidence) < sight.own_epoch:
         return Join("join-waits", "no writer is seen, and this node is of the highest epoch")
-    same = [p for p in closed if _epoch(p) == _epoch(best)]
+    same = [p for p in closed if epoch_of(p.evidence) == epoch_of(best.evidence)]
     sets = [(peer, f.gtid) for peer in same if (f := _facts(peer)) is not None]
     for peer, gtid in sets:
         if gtid.contains(facts.gtid):
@@ -108,8 +108,3 @@ def _source(sight: Sight, channel: Channel) -> PeerSight | None:
 
 def _facts(peer: PeerSight) -> ServerFacts | None:
     return peer.evidence.facts if peer.evidence else None
-
-
-def _epoch(peer: PeerSight) -> int:
-    facts = _facts(peer)
-    return facts.epoch.epoch if facts is not None and facts.epoch is not None else 0
