@@ -100,16 +100,16 @@ class Sight:
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
 
     @property
-    def highestepoch_of(self) -> int:
+    def highest_epoch(self) -> int:
         """The highest epoch that this node can know: from its state, its own rows and every peer's."""
         return max(self.memory.epoch, self.own_epoch, self.peers_epoch)
 
     @property
-    def ownepoch_of(self) -> int:
+    def own_epoch(self) -> int:
         return epoch_of(self.server)
 
     @property
-    def peersepoch_of(self) -> int:
+    def peers_epoch(self) -> int:
         return max((epoch_of(peer.evidence) for peer in self.peers.values()), default=0)
 
     @property
