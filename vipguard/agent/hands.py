@@ -16,7 +16,14 @@ from ..act import address as act_address
 from ..act import tcp, track_file
 from ..act.arp import Announcer
 from ..act.peer import release_claim, take_claim
-from ..act.replication import start_receiving, start_replication, stop_receiving, wait_applied, wait_received
+from ..act.replication import (
+    drop_half_received,
+    start_receiving,
+    start_replication,
+    stop_receiving,
+    wait_applied,
+    wait_received,
+)
 from ..act.server import Opener, close_server, kill_server
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
@@ -32,6 +39,7 @@ from .event import Claimed, Did, Failed, Looked, Prepared
 from .world import Flight
 
 ANNOUNCE_TIMES, ANNOUNCE_SPACING_S = 5, 0.1
+DROP_S_MAX = 1.0  # for rolling back what a dead source left half sent
 _log = get_logger("agent")
 
 
@@ -164,7 +172,14 @@ class Hands:
         return self._with_session(lambda s, deadline: wait_received(s, effect.target, deadline), effect)
 
     def drain(self, effect: do.Effect) -> object:
-        return self._with_session(wait_applied, effect)
+        """Half a transaction of a dead source would lock rows against the clients; failing to drop it stops nobody."""
+        gtid = self._with_session(wait_applied, effect)
+        try:
+            if self._with_session(drop_half_received, do.Drain(min(effect.deadline_s, DROP_S_MAX))):
+                _log.warning("drained", rule="half-received-dropped")
+        except VipguardError as exc:
+            _log.warning("drained", rule="half-received-kept", reason=str(exc))
+        return gtid
 
     def _with_session(self, act: Callable[[Session, Deadline], Any], effect: do.Effect) -> Any:
         """On the acting session, made anew if it was lost; these statements may be sent twice without harm."""
