@@ -274,7 +274,9 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         took_ms=round((draft.now_s - takeover.began_s) * 1000, 1),
         drained=str(takeover.drained),
     )
-    draft.set(phase=Writing(takeover.reserved, takeover.opener, draft.now_s), hold_off=None, diverged=None)
+    nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
+    writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
+    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing)
     draft.send(Announce(2.0))
     draft.send(Remember(2.0, Memory(takeover.reserved, done, world.memory.stopped)))
     release(draft)

@@ -122,7 +122,8 @@ def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
     """Why not to begin. A writer that closed itself, with nobody open since, has the newest history whatever its
     replica side says."""
     done = world.memory.completed
-    was_writer = done is not None and done.epoch >= sight.highest_epoch and done.boot_id == world.boot_id
+    opened = max(sight.own_epoch, sight.peers_epoch)
+    was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
     facts = world.server.facts if world.server else None
     same = facts is not None and done is not None and done.process == facts.process
     return None if was_writer and same else writer.unfit(sight)

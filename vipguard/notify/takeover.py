@@ -74,13 +74,17 @@ def _refuse(rule: str, text: str) -> Due:
 
 
 def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
-    """Every peer's class by what was seen since this takeover began."""
+    """Every peer's class by what was seen since this takeover began.
+
+    An epoch that was only ever reserved, by a takeover that gave up, makes no sitting writer less legit.
+    """
+    done = sight.memory.completed
     found = {}
     for name, peer in sight.peers.items():
         found[name] = classify(
             peer,
             since_s=takeover.began_s,
-            known_epoch=max(sight.own_epoch, sight.memory.epoch if takeover.reserved is None else 0),
+            known_epoch=max(sight.own_epoch, done.epoch if done is not None else 0),
             arp=takeover.arp,
             vip=sight.policy.vip.ip,
         )
