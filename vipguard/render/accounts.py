@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from vipguard.model.policy import MARIADB, Flavor, Policy, Replication
 
-_OPERATOR = {
+OPERATOR = {
     MARIADB: (
         "SLAVE MONITOR, BINLOG MONITOR, PROCESS, READ ONLY ADMIN, CONNECTION ADMIN, REPLICATION SLAVE ADMIN, "
         "REPLICATION MASTER ADMIN, RELOAD"
@@ -36,7 +36,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
     password = policy.mysql.password if with_passwords else None
     operator = "".join(
         _account(user, host, password)
-        + f"GRANT {_OPERATOR[flavor]} ON *.* TO {_name(user, host)};\n"
+        + f"GRANT {OPERATOR[flavor]} ON *.* TO {_name(user, host)};\n"
         + (f"GRANT SELECT ON performance_schema.* TO {_name(user, host)};\n" if flavor != MARIADB else "")
         + f"GRANT SELECT, INSERT, UPDATE, DELETE ON vipguard.* TO {_name(user, host)};\n"
         for host in ("localhost", *addresses)

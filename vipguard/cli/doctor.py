@@ -1,0 +1,111 @@
+"""`vipguard doctor`: what is wrong here, by what evidence, and what is to be done? It changes nothing.
+
+Exit codes: 0 nothing found, 1 warnings only, 2 errors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from vipguard.cli.app import App, pass_app
+from vipguard.errors import ConfigError, VipguardError
+
+if TYPE_CHECKING:
+    from vipguard.doctor.diagnosis import Diagnosis
+    from vipguard.model.policy import Policy
+
+CONF = "/etc/keepalived/keepalived.conf"
+AGENT_S = 1.0
+_COLORS = {"error": "red", "warning": "yellow"}
+
+
+@click.command(name="doctor")
+@click.option(
+    "--keepalived-conf",
+    metavar="FILE",
+    default=CONF,
+    show_default=True,
+    help="keepalived's configuration on this host.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@pass_app
+def command(app: App, keepalived_conf: str, as_json: bool) -> int:
+    """Find what is wrong with the configuration, the accounts, the servers and keepalived.
+
+    Exits with 0 for nothing found, 1 for warnings, 2 for errors.
+    """
+    from vipguard.doctor.diagnosis import exit_code
+
+    found = sorted(_examine(app, keepalived_conf), key=lambda diagnosis: diagnosis.severity)
+    errors = sum(diagnosis.severity == "error" for diagnosis in found)
+    counts = {"errors": errors, "warnings": len(found) - errors}
+    if as_json:
+        findings = [diagnosis.as_json() for diagnosis in found]
+        click.echo(json.dumps({**counts, "config": app.config_file, "findings": findings}, indent=2))
+    else:
+        _print(found, counts)
+    return exit_code(found)
+
+
+def _examine(app: App, keepalived_conf: str) -> Iterator[Diagnosis]:
+    from vipguard.doctor import installed, settings
+
+    policy, mistakes = _load(app)
+    yield from (settings.refused(mistake) for mistake in mistakes)
+    if policy is None:
+        return
+    yield from settings.judge(policy)
+    yield from _agent(policy)
+    if policy.mysql.password:
+        from vipguard.doctor import accounts, database
+        from vipguard.doctor.survey import survey
+
+        servers = survey(policy)
+        yield from accounts.judge(policy, servers)
+        yield from database.judge(policy, servers)
+    yield from installed.judge(policy, keepalived_conf)
+
+
+def _load(app: App) -> tuple[Policy | None, list[ConfigError]]:
+    """The policy; without the passwords where only these are at fault, so that the rest can be looked at."""
+    try:
+        return app.policy(), []
+    except ConfigError as mistake:
+        try:
+            return app.policy(secrets=False), [mistake]
+        except ConfigError:
+            return None, [mistake]
+
+
+def _agent(policy: Policy) -> Iterator[Diagnosis]:
+    from vipguard import client
+    from vipguard.doctor.diagnosis import warning
+
+    try:
+        client.status(policy.paths.agent_socket, AGENT_S)
+    except VipguardError as silent:
+        yield warning(
+            "agent", "agent-silent", str(silent), "run: systemctl start vipguard-agent; see its journal"
+        )
+
+
+def _print(found: Sequence[Diagnosis], counts: dict[str, int]) -> None:
+    colored = sys.stdout.isatty()
+    for diagnosis in found:
+        word = diagnosis.severity.upper().ljust(7)
+        place = f"{diagnosis.area} {diagnosis.node}".strip()
+        seen = diagnosis.seen.replace("\n", "\n          ")
+        head = click.style(word, fg=_COLORS[diagnosis.severity], bold=True) if colored else word
+        click.echo(f"{head}  {place}, {diagnosis.rule}: {seen}\n          do: {diagnosis.remedy}")
+    if not found:
+        click.echo(
+            "nothing found: configuration, agent, accounts, servers and keepalived are as they must be"
+        )
+        return
+    said = [f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items() if count]
+    click.echo(f"\n{' and '.join(said)}")

@@ -1,0 +1,185 @@
+"""Are the files and programs there that keepalived needs, would it trust them, is its configuration the rendered one?"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from vipguard.doctor import conf, traps
+from vipguard.doctor.diagnosis import Diagnosis, error, warning
+from vipguard.errors import ConfigError, CouldNotLook
+from vipguard.model.policy import Policy
+from vipguard.render import shipped
+from vipguard.render.keepalived import keepalived_conf
+
+VERSION_MIN = (2, 1, 3)
+_RUN_S = 5.0
+_OTHERS_WRITE = 0o022
+_DIFF_LINES_MAX = 40
+
+
+def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
+    """Everything about keepalived on this host: the program, the run-time files, and the configuration at `path`."""
+    yield from _version()
+    yield from run_time_files(policy)
+    try:
+        root = conf.read(path)
+    except CouldNotLook as exc:
+        if os.path.exists(path):
+            yield warning("keepalived", "conf-unreadable", str(exc), "run doctor as root")
+        else:
+            yield error("keepalived", "conf-missing", f"there is no {path}", traps.RENDER)
+        return
+    yield from traps.judge(policy, root)
+    instance = traps.find_instance(policy, root)
+    for keyword, command in traps.scripts(root, instance) if instance else ():
+        yield from program(keyword, command)
+    yield from _differs(policy, path)
+
+
+def _version() -> Iterator[Diagnosis]:
+    try:
+        done = subprocess.run(
+            ["keepalived", "--version"], capture_output=True, text=True, timeout=_RUN_S, check=False
+        )
+    except FileNotFoundError:
+        yield error(
+            "keepalived", "keepalived-missing", "there is no keepalived in PATH", "install keepalived"
+        )
+        return
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        yield warning(
+            "keepalived",
+            "not-looked-at",
+            f"cannot ask keepalived for its version: {exc}",
+            "run doctor as root",
+        )
+        return
+    yield from version(done.stderr + done.stdout)
+
+
+def version(said: str) -> Iterator[Diagnosis]:
+    """By what `keepalived --version` printed."""
+    found = re.search(r"Keepalived v(\d+)\.(\d+)\.(\d+)", said)
+    if found is None:
+        yield warning(
+            "keepalived", "not-looked-at", f"its version is not told in {said[:80]!r}", "see `keepalived -v`"
+        )
+    elif tuple(int(part) for part in found.groups()) < VERSION_MIN:
+        least = ".".join(str(part) for part in VERSION_MIN)
+        text = f"{found[0]} is older than {least}: its track_file has no reverse weight that can be relied on"
+        yield error("keepalived", "keepalived-old", text, f"install {least} or newer")
+
+
+def run_time_files(policy: Policy) -> Iterator[Diagnosis]:
+    """The directory, the track file and the FIFO: there before keepalived starts, and written by nobody else."""
+    run = policy.paths.run
+    tmpfiles = "run: systemd-tmpfiles --create; it must be there before keepalived starts"
+    status = _stat(run)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        text = f"{run} is missing: keepalived drops the tracker of a file in it, and the instance is free to be MASTER"
+        yield error("keepalived", "run-directory-missing", text, tmpfiles)
+        return
+    if status.st_uid != 0 or status.st_mode & _OTHERS_WRITE:
+        text = f"{run} can be written by others than root ({_who(status)})"
+        yield error("keepalived", "run-directory-open", text, f"run: chown root {run}; chmod go-w {run}")
+    yield from _run_file(policy.paths.track_file, "track-file", stat.S_ISREG, "a regular file", _OTHERS_WRITE)
+    yield from _run_file(policy.paths.fifo, "fifo", stat.S_ISFIFO, "a FIFO", 0o077)
+
+
+def _run_file(path: str, rule: str, is_kind: object, kind: str, forbidden: int) -> Iterator[Diagnosis]:
+    status = _stat(path)
+    start = "start vipguard-agent before keepalived: the agent makes it"
+    if status is None:
+        made = " (keepalived would make its own, and take it away on a reload)" if rule == "fifo" else ""
+        yield error("keepalived", f"{rule}-missing", f"{path} is missing{made}", start)
+    elif not callable(is_kind) or not is_kind(status.st_mode):
+        yield error("keepalived", f"{rule}-kind", f"{path} is not {kind}", f"remove it, then {start}")
+    elif status.st_uid != 0 or status.st_mode & forbidden:
+        text = f"{path} is open to others than root ({_who(status)})"
+        yield error("keepalived", f"{rule}-open", text, f"run: chown root {path}; chmod 0600 {path}")
+
+
+def program(keyword: str, command: str) -> Iterator[Diagnosis]:
+    """A script that keepalived runs: there, executable, trusted, and a shell's: a missing Python must be a failure."""
+    try:
+        path = Path(shlex.split(command)[0])
+    except (ValueError, IndexError):
+        yield error("keepalived", "script-path", f"{keyword} cannot be read: {command}", traps.RENDER)
+        return
+    if not path.is_absolute():
+        yield error("keepalived", "script-path", f"{keyword} is no absolute path: {path}", traps.RENDER)
+        return
+    try:
+        shipped.wrapper(path.name, path.parent)
+    except ConfigError as exc:
+        yield error("keepalived", "script-refused", f"{keyword}: {exc.problem}", exc.remedy or traps.RENDER)
+    interpreter = _interpreter(path)
+    if "python" in os.path.basename(interpreter):
+        text = (
+            f"{keyword} {path} is run by {interpreter}: once that is missing, keepalived takes it for success"
+        )
+        yield error("keepalived", "script-of-python", text, traps.RENDER)
+    elif interpreter and not os.path.exists(interpreter):
+        text = (
+            f"{keyword} {path} is run by {interpreter}, which is missing: keepalived takes that for success"
+        )
+        yield error("keepalived", "script-interpreter-missing", text, traps.RENDER)
+
+
+def _interpreter(path: Path) -> str:
+    """What the first line names, behind an `env` too; "" for a program, or what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(256).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    words = first[2:].split() if first.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-")] or words
+    return words[0] if words else ""
+
+
+def _differs(policy: Policy, path: str) -> Iterator[Diagnosis]:
+    """The last word: what is installed beside what would be rendered now, comments and blanks aside."""
+    try:
+        directory = shipped.directory()
+        template = (directory / shipped.TEMPLATE).read_text(encoding="utf-8")
+        check, hook = (shipped.wrapper(name, directory) for name in (shipped.CHECK, shipped.HOOK))
+        wanted = keepalived_conf(policy, template, check=check, hook=hook)
+        installed = Path(path).read_text(encoding="utf-8", errors="replace")
+    except ConfigError as exc:
+        yield error("keepalived", "not-renderable", exc.problem, exc.remedy)
+        return
+    except OSError as exc:
+        yield warning(
+            "keepalived", "not-looked-at", f"cannot compare {path}: {exc.strerror}", "run doctor as root"
+        )
+        return
+    lines = list(difflib.unified_diff(_said(installed), _said(wanted), path, "rendered", lineterm="", n=1))
+    if lines:
+        shown = lines[:_DIFF_LINES_MAX] + (["..."] if len(lines) > _DIFF_LINES_MAX else [])
+        text = "\n".join(("it is not what `vipguard render keepalived` prints:", *shown))
+        yield warning("keepalived", "conf-differs", text, f"{traps.RENDER}, or know why not")
+
+
+def _said(text: str) -> list[str]:
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [line for line in lines if line and line[0] not in "#!"]
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _who(status: os.stat_result) -> str:
+    return f"owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
