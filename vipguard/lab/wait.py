@@ -22,7 +22,7 @@ class Ended(LabError):
     """A process that was waited for has ended: waiting longer is no use."""
 
 
-class WaitTimeout(AssertionError):
+class WaitTimeout(LabError, AssertionError):
     """A condition did not come true in time; the text has what was described at that moment."""
 
 
