@@ -65,7 +65,7 @@ def test_the_keepalived_configuration_has_the_line(line: str) -> None:
 
 def test_an_ipv6_vip_is_written_out_for_the_wrapper() -> None:
     text = conf(dataclasses.replace(HEALTHY, vip=Vip(ip_interface("fd00::100/64"), "eth0", 51)))
-    assert "fd00::100/64 dev eth0" in text
+    assert "fd00::100/64 dev eth0 preferred_lft 0\n" in text
     assert " fd00:0000:0000:0000:0000:0000:0000:0100 " in text
 
 

@@ -35,6 +35,8 @@ def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> 
         # the wrapper compares with /proc/net/if_inet6, which knows no abbreviations
         vip_full=vip.address.ip.exploded,
         vip_cidr=vip.address.with_prefixlen,
+        # or the kernel would choose the VIP for this host's own connections, and peers would refuse its accounts
+        vip_lifetime=" preferred_lft 0" if vip.version == 6 else "",
         mysql_socket=policy.mysql.socket,
         agent_socket=policy.paths.agent_socket,
         instance=policy.instance,
