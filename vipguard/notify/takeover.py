@@ -159,6 +159,10 @@ def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
         return _refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
     until_s = max(silent_until_s(peer, sight) for peer in silent)
     if sight.now_s < until_s:
+        bound_s = 2 * (limits.lease_s + limits.close_s) + limits.deadline_s
+        if sight.now_s - takeover.began_s > bound_s:
+            text = f"{names} gives signs of life and its server does not answer: it may be open, and is not cut off"
+            return _refuse("silent-peer-alive", text)
         return _beside(
             takeover, sight, found, "silent-peer", f"{names} is silent: waiting until it has closed itself"
         )
