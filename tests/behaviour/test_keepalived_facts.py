@@ -158,7 +158,7 @@ def test_a_fifo_made_before_keeps_its_inode_over_reload_and_stop(a: Host) -> Non
     a.start()
     a.wait_vip()
     a.reload()
-    wait_until(lambda: "Reloading" in a.log(), WITHIN_S, a.log)
+    wait_until(lambda: "Reload complete" in a.log(), WITHIN_S, a.log)
     a.say("0")
     wait_until(lambda: "FAULT 150" in a.states(), WITHIN_S, a.describe)
     a.stop()
@@ -199,18 +199,16 @@ def test_its_death_hangs_the_fifo_up_for_good(a: Host) -> None:
     wait_until(lambda: a.watch.look() is False, WITHIN_S, "its pidfd")
 
 
-def test_a_reload_hangs_the_fifo_up_for_a_moment_only(a: Host) -> None:
+def test_a_reload_hangs_the_fifo_up_for_a_moment_at_most(a: Host) -> None:
+    """The moment is often, and not always, long enough to be seen: a hang-up alone never means its death."""
     a.start()
-    a.wait_vip()
-    a.states()
-    with select.epoll() as epoll:
-        epoll.register(a.fifo.fileno(), a.fifo.epoll_mask)
-        epoll.poll(0)
+    wait_until(lambda: "MASTER 150" in a.states(), WITHIN_S, a.describe)
+    for reloads in (1, 2):
         a.reload()
-        assert woken_by_hang_up(epoll), a.describe()
-    wait_until(lambda: a.fifo.drain().writer, WITHIN_S, a.describe)
-    assert a.watch.look() is True
-    assert a.has_vip
+        wait_until(lambda n=reloads: a.log().count("Reload complete") >= n, WITHIN_S, a.log)
+        wait_until(lambda: a.fifo.drain().writer, WITHIN_S, a.describe)
+        assert a.watch.look() is True
+        assert a.has_vip
 
 
 def test_a_full_fifo_never_blocks_keepalived(a: Host) -> None:
