@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from guarded import SETTINGS, Guarded, make_ready
 from vipguard.lab import Lab, LabSpec
 from vipguard.lab.spec import Flavor
 
@@ -28,6 +29,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Guarded):
+                value = value.lab
             if isinstance(value, Lab):
                 try:
                     report.sections.append((f"lab {name}", value.describe(25)))
@@ -51,7 +54,7 @@ def flavor(request: pytest.FixtureRequest) -> Flavor:
 
 @pytest.fixture(scope="session")
 def _pair(flavor: Flavor) -> Iterator[Lab]:
-    with Lab.create(LabSpec(name=f"t{os.getpid()}-{flavor}", flavor=flavor)) as lab:
+    with Lab.create(LabSpec(name=f"t{os.getpid()}-{flavor}", flavor=flavor, settings=SETTINGS)) as lab:
         yield lab.up()
 
 
@@ -61,6 +64,18 @@ def pair(_pair: Lab) -> Iterator[Lab]:
     _pair.reset()
     with laws_hold(_pair):
         yield _pair
+
+
+@pytest.fixture
+def guarded(_pair: Lab) -> Iterator[Guarded]:
+    """A healthy guarded pair under a watcher that asks both servers all the time: never two writers, unless the test
+    itself made them and said so in `two_writers_ms_max`.
+    """
+    make_ready(_pair)
+    with laws_hold(_pair), _pair.watch() as watcher:
+        guarded = Guarded(_pair, watcher)
+        yield guarded
+        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +110,8 @@ class laws_hold:
             lab.wait(lambda: len(lab.writable()) <= 1, 5, "at most one writable node at the end of the test")
             for name, node in lab.nodes.items():
                 text = node.agent.log_text(self.sizes[name])
-                assert "Traceback" not in text, f"a traceback in the agent's log of {name}:\n{text[-4000:]}"
+                for word in ("Traceback", "rule=unexpected-error"):
+                    assert word not in text, f"{word} in the agent's log of {name}:\n{text[-4000:]}"
         except AssertionError:
             if kind is None:  # the test's own failure says more
                 raise

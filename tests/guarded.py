@@ -1,0 +1,188 @@
+"""What does a test of the guarded pair hold in its hands? The lab, who writes, and what was said and seen since it began."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pymysql
+
+from vipguard.lab import Lab, LabError, Node, WaitTimeout
+from vipguard.lab.client import Client
+from vipguard.lab.node import CONFIG_FILE
+from vipguard.lab.watch import Watcher
+
+RUN = "/run/vipguard"
+FIFO = f"{RUN}/vrrp.fifo"
+TRACK = f"{RUN}/eligible"
+#: Short enough for tests that wait for them; the rest are the defaults that operators have.
+SETTINGS: dict[str, Any] = {
+    "limits": {"hang_s": 1.0, "drain_s_max": 2.0, "lag_s_max": 2.0},
+    "vrrp": {"startup_delay_s": 1.0},
+}
+
+
+def vrrp_state(node: Node) -> str:
+    """The state that this node's keepalived entered last, by its own log."""
+    found = re.findall(r"\(writer\) Entering (\w+) STATE", node.keepalived.log_text())
+    return str(found[-1]) if found else ""
+
+
+def make_ready(lab: Lab) -> None:
+    """A healthy pair, its standby's keepalived ready to take over; with fresh data where histories went apart."""
+    lab.heal()
+    lab.client_space.run(["ip", "neigh", "flush", "all"], check=False)
+    try:
+        lab.restart_dead()
+        lab.wait(lambda: _apart(lab) or _ready(lab), 20, "a healthy lab, or histories that went apart")
+        if not lab.trouble():
+            return
+    except (WaitTimeout, LabError, OSError):
+        pass
+    lab.rebuild()
+    lab.wait(lambda: _ready(lab), 20, "a healthy lab")
+
+
+def _apart(lab: Lab) -> bool:
+    """Does any agent's last word on rejoining say that it must stay apart?"""
+    said = [re.findall(r"event=rejoin .*rule=(\S+)", node.agent.log_text()) for node in lab.nodes.values()]
+    return any(rules and rules[-1] in ("diverged", "peer-diverged") for rules in said)
+
+
+def _ready(lab: Lab) -> bool:
+    states = sorted(vrrp_state(node) for node in lab.nodes.values())
+    return states == ["BACKUP", "MASTER"] and not lab.trouble()
+
+
+class Guarded:
+    """A pair as it was found healthy: `writer` has the VIP and is open, `standby` could take over."""
+
+    def __init__(self, lab: Lab, watcher: Watcher) -> None:
+        self.lab, self.watcher = lab, watcher
+        self.writer = lab.wait_healthy()
+        self.standby = lab.others(self.writer)[0]
+        self.two_writers_ms_max = 0.0
+        self._sizes = {node.name: node.agent.log_size() for node in lab.nodes.values()}
+
+    # -- what was said
+
+    def log(self, node: Node) -> str:
+        """The agent's log since the test began; one-shots of keepalived's hook write elsewhere."""
+        return node.agent.log_text(self._sizes[node.name])
+
+    def mark(self) -> None:
+        """Forget what was said up to now."""
+        self._sizes = {node.name: node.agent.log_size() for node in self.lab.nodes.values()}
+
+    def said(self, node: Node, *words: str) -> int:
+        """How many lines of the log have all these words."""
+        return sum(all(word in line for word in words) for line in self.log(node).splitlines())
+
+    def wait_said(self, node: Node, *words: str, within_s: float = 5.0) -> None:
+        self.lab.wait(lambda: self.said(node, *words), within_s, f"{node.name} to say {' '.join(words)}")
+
+    # -- who is what
+
+    def wait_writer(self, node: Node, within_s: float = 10.0) -> None:
+        self.lab.wait(lambda: self.lab.writer() is node, within_s, f"{node.name} to be the writer")
+
+    def wait_track(self, node: Node, value: str | None, within_s: float = 5.0) -> None:
+        self.lab.wait(lambda: node.eligible() == value, within_s, f"track file {value} on {node.name}")
+
+    def status(self, node: Node) -> dict[str, Any]:
+        return dict(json.loads(node.vipguard("status", "--json", check=False).stdout))
+
+    def own(self, node: Node) -> dict[str, Any]:
+        """What the node's status tells of the node itself."""
+        return dict(self.status(node)["nodes"][0])
+
+    def dropped_vip(self, node: Node) -> bool:
+        return any(c.node == node.name and c.what == "vip" and c.now is False for c in self.watcher.changes)
+
+    def was_closed(self, node: Node) -> bool:
+        return any(c.node == node.name and c.what == "writable" and c.now is False for c in self.watcher.changes)
+
+    # -- rows
+
+    def write(self, count: int = 20, rate: float = 0.0) -> Client:
+        """At least `count` acknowledged rows by a client of the VIP that has ended when this returns."""
+        with self.lab.client(rate=rate) as client:
+            client.wait_acks(count)
+        return client
+
+    def caught_up(self, behind: Node, ahead: Node) -> bool:
+        return sets_equal(behind, ahead)
+
+    def write_settled(self, count: int = 20) -> Client:
+        """Rows that the standby has too."""
+        client = self.write(count)
+        self.lab.wait(lambda: sets_equal(self.writer, self.standby), 10, "the standby to have all")
+        return client
+
+    # -- faults of one test alone
+
+    @contextlib.contextmanager
+    def locked(self, node: Node, kind: str = "READ") -> Iterator[pymysql.Connection[Any]]:
+        """A session that holds a lock on the application's table: the SQL thread waits for it."""
+        connection = node.mysqld.connect(timeout_s=60)
+        try:
+            connection.cursor().execute(f"LOCK TABLES app.t {kind}")
+            yield connection
+        finally:
+            with contextlib.suppress(pymysql.MySQLError, OSError):
+                connection.close()
+
+    @contextlib.contextmanager
+    def configured(self, node: Node, text: str) -> Iterator[None]:
+        """Another vipguard.toml on the node; the old one is back, and taken up, at the exit."""
+        before = node.read(CONFIG_FILE)
+        node.write(CONFIG_FILE, text)
+        try:
+            yield
+        finally:
+            node.write(CONFIG_FILE, before)
+            node.agent.signal(signal.SIGHUP)
+
+    @contextlib.contextmanager
+    def applier_stopped(self, node: Node) -> Iterator[None]:
+        node.mysqld.sql(sql_thread(node, "STOP"))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(pymysql.MySQLError, OSError):
+                node.mysqld.sql(sql_thread(node, "START"))
+
+
+def sql_thread(node: Node, verb: str) -> str:
+    return f"{verb} {'SLAVE' if node.spec.flavor == 'mariadb' else 'REPLICA'} SQL_THREAD"
+
+
+def sets_equal(one: Node, other: Node) -> bool:
+    """By the flavour's own words: what a server wrote and what it applied."""
+    return gtids(one) == gtids(other)
+
+
+def gtids(node: Node) -> frozenset[str]:
+    mysql = node.spec.flavor == "mysql"
+    text = str(node.mysqld.value("@@global.gtid_executed" if mysql else "@@global.gtid_binlog_pos"))
+    return frozenset(part.strip() for part in text.split(","))
+
+
+def ids_on(node: Node) -> set[int]:
+    return {int(row["id"]) for row in node.mysqld.sql("SELECT id FROM app.t", timeout_s=30)}
+
+
+def say_in_fifo(node: Node, data: bytes) -> int:
+    """Write into the node's FIFO as keepalived does, never blocking; how many bytes it took."""
+    descriptor = os.open(node.path(FIFO), os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(descriptor)
