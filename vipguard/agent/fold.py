@@ -100,16 +100,16 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     peer = world.peers.get(name)
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
-    eligible, alive_s = peer.eligible, peer.alive_s
+    eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
     if evidence.facts is not None and evidence.facts.channels is not None:
-        eligible = _fit(world, evidence)
+        eligible, channels = _fit(world, evidence), evidence.facts.channels
     elif evidence.answer is not Answer.ANSWERED:
-        eligible = None
+        eligible, channels = None, None
     outside_s = world.outside_s
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
-    seen = replace(peer, evidence=evidence, eligible=eligible, alive_s=alive_s)
+    seen = replace(peer, evidence=evidence, eligible=eligible, channels=channels, alive_s=alive_s)
     return _compare(replace(world, peers={**world.peers, name: seen}, outside_s=outside_s))
 
 

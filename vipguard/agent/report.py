@@ -109,7 +109,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "standing": None,
         "lag_s": _peer_lag(peer),
         "lag_rule": None,
-        "threads": _threads(facts.channels if facts else None),
+        "threads": _threads(peer.channels),
         "errant": None,
         "io_stopped_by_takeover": None,
         "diverged": None,
@@ -124,8 +124,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
 
 
 def _peer_lag(peer: PeerSight) -> float | None:
-    facts = peer.evidence.facts if peer.evidence else None
-    lags = [c.lag_s for c in facts.channels or ()] if facts else []
+    lags = [channel.lag_s for channel in peer.channels or ()]
     known = [lag_s for lag_s in lags if lag_s is not None]
     return max(known) if known and len(known) == len(lags) else None
 

@@ -1,4 +1,4 @@
-"""Are the files and programs there that keepalived needs, would it trust them, is its configuration the rendered one?"""
+"""Are the files and programs there that keepalived needs, does it trust them, is its configuration what is rendered?"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .evidence import AddressEvidence, Answer, DiskEvidence, KeepalivedEvidence, ServerEvidence
+from .evidence import AddressEvidence, Answer, Channel, DiskEvidence, KeepalivedEvidence, ServerEvidence
 from .gtid import GtidSet
 from .memory import Memory
 from .policy import Node, Policy
@@ -32,7 +32,8 @@ class GoodLag:
 class PeerSight:
     """Another node, as seen from here. `alive_s`: its last sign of life (SQL answer, refusal, ping, advert).
 
-    `channels_eligible`: would the candidate's rules that SQL can tell let it take over? None: not asked yet.
+    `eligible`: would the candidate's rules that SQL can tell let it take over? None: not asked yet. `channels` are of
+    the last round that asked for them, and None as soon as the peer doesn't answer.
     """
 
     node: Node
@@ -40,6 +41,7 @@ class PeerSight:
     alive_s: float | None = None
     eligible: bool | None = None
     advert_s: float | None = None
+    channels: tuple[Channel, ...] | None = None
 
     @property
     def answered(self) -> bool:
