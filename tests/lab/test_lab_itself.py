@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def host_state() -> dict[str, str]:
         name: subprocess.run(argv, capture_output=True, text=True, check=False).stdout
         for name, argv in commands.items()
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_lab_stays() -> Iterator[None]:
+    """What a failing test leaves of the labs that it made by hand."""
+    yield
+    for name in names():
+        if name in {f"t{os.getpid()}-{kind}" for kind in ("trace", "int", "crash")}:
+            remove(name)
 
 
 # -- coming and going
