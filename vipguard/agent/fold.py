@@ -109,7 +109,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
-    seen = replace(peer, evidence=evidence, eligible=eligible, channels=channels, alive_s=alive_s)
+    last = evidence if evidence.answered else peer.last
+    seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     return _compare(replace(world, peers={**world.peers, name: seen}, outside_s=outside_s))
 
 

@@ -36,6 +36,7 @@ from ..model.effect import (
 from ..model.evidence import Answer, DiskEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.memory import Completed, Memory
+from ..notify.loss import account
 from ..notify.takeover import Takeover
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -274,6 +275,12 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         took_ms=round((draft.now_s - takeover.began_s) * 1000, 1),
         drained=str(takeover.drained),
     )
+    if takeover.drained is not None:
+        loss = account(takeover.drained, draft.sight)
+        level = "info" if loss.rule == "lost-none" else "warning"
+        unseen_ms = None if loss.unseen_s is None else round(loss.unseen_s * 1000, 1)
+        gtids = str(loss.lacking) if loss.lacking is not None else ""
+        draft.note("may-be-lost", loss.rule, level, text=loss.text, gtids=gtids, unseen_ms=unseen_ms)
     nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing)

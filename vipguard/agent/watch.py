@@ -68,11 +68,19 @@ class Watch:
         if ready & {self._fifo.fileno(), self._keepalived.fileno(), self._address.fileno()}:
             events.append(KeepalivedSeen(self._look_at_keepalived()))
         if self._address.fileno() in ready:
-            with contextlib.suppress(CouldNotLook):
-                evidence = self._address.drain()
-                if evidence is not None:
-                    events.append(AddressSeen(evidence))
+            events.extend(self._addresses())
         return events
+
+    def _addresses(self) -> list[Event]:
+        try:
+            evidence = self._address.drain()
+        except CouldNotLook as exc:
+            if "address" not in self._ignored:
+                self._ignored.add("address")
+                _log.error("address", rule="addresses-not-seen", reason=str(exc))
+            return []
+        self._ignored.discard("address")
+        return [AddressSeen(evidence)] if evidence is not None else []
 
     def tick(self) -> list[Event]:
         """Everything that is looked at on each tick; the next pings go out."""
@@ -80,6 +88,7 @@ class Watch:
         self._pinger.send()
         keepalived = self._look_at_keepalived()
         return [
+            *self._addresses(),  # a look that failed is made again
             KeepalivedSeen(keepalived),
             Heard(pings, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),

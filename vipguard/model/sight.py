@@ -38,6 +38,7 @@ class PeerSight:
 
     node: Node
     evidence: ServerEvidence | None = None
+    last: ServerEvidence | None = None
     alive_s: float | None = None
     eligible: bool | None = None
     advert_s: float | None = None

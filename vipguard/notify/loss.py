@@ -1,0 +1,50 @@
+"""What may be lost by a takeover? Counted and named as far as it can be known, never guessed to be none.
+
+The old writer acknowledged what was in its own set. Seen closed, its set is known; dead or silent, only the set it had
+when it was last seen, and whatever it wrote after that moment is unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.gtid import GtidSet
+from ..model.sight import PeerSight, Sight, epoch_of
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`rule`: `lost-none` (certain), `lost-these` (the GTIDs in `lacking`, certain), or `lost-unknown`: `lacking` is
+    known, and more may have been written in the `unseen_s` seconds since `node` was last seen (None: never seen)."""
+
+    rule: str
+    text: str
+    node: str = ""
+    lacking: GtidSet | None = None
+    unseen_s: float | None = None
+
+
+def account(have: GtidSet, sight: Sight) -> Loss:
+    """What this node, having `have` as it opens, lacks of what the last writer may have acknowledged."""
+    old = _last_writer(sight)
+    if old is None:
+        return Loss("lost-none", "no other node has written")
+    seen = old.last
+    if seen is None or seen.facts is None:
+        return Loss("lost-unknown", f"{old.node.name} was never seen by this agent", old.node.name)
+    lacking, name = seen.facts.gtid.minus(have), old.node.name
+    if old.answered and seen.facts.closed:
+        if lacking.is_empty:
+            return Loss("lost-none", f"{name} is closed, and this node has everything that it has", name, lacking)
+        return Loss("lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking)
+    unseen_s = round(max(0.0, sight.now_s - seen.seen_at_s), 4)
+    text = f"{name} was last seen {unseen_s * 1000:.0f} ms before, {lacking.count()} transactions ahead"
+    return Loss("lost-unknown", text, name, lacking, unseen_s)
+
+
+def _last_writer(sight: Sight) -> PeerSight | None:
+    """The peer that wrote last: of the newest epoch row's node, unless that is this node."""
+    rows = [sight.server, *(peer.last for peer in sight.peers.values())]
+    newest = max(rows, key=epoch_of, default=None)
+    row = newest.facts.epoch if newest is not None and newest.facts is not None else None
+    return sight.peers.get(row.node) if row is not None else None
