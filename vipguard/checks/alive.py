@@ -14,13 +14,14 @@ _RULES = {
 
 
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
-    """OK when the server answered; the number is the seconds that the round took."""
+    """OK when the server answered; the number is the seconds that took, not known otherwise."""
     server = sight.server
     if server is None:
         return Finding("alive", Outcome.UNKNOWN, "server-not-seen", "the server was not asked yet")
     took_s = round(server.seen_at_s - server.asked_at_s, 6)
-    perf = (Perf("time", took_s, "s", thresholds.warning, thresholds.critical),)
-    if server.answer is not Answer.ANSWERED or server.facts is None:
+    answered = server.answer is Answer.ANSWERED
+    perf = (Perf("time", took_s if answered else None, "s", thresholds.warning, thresholds.critical),)
+    if not answered or server.facts is None:
         outcome, rule, text = _RULES.get(server.answer, _RULES[Answer.BLIND])
         return Finding("alive", outcome, rule, f"{text}: {server.reason}" if server.reason else text, perf)
     text = f"{server.facts.flavor} {server.facts.version} answered in {took_s * 1000:.1f} ms"

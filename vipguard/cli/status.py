@@ -139,7 +139,7 @@ def _row(node: Mapping[str, Any], two: bool) -> list[Cell]:
         _vrrp(node),
         _yes(node["vip"]),
         _server(node),
-        _yes(node["writable"], _BAD if two and node["writable"] else ""),
+        _writable(node, two),
         _eligible(node),
         _lag(node),
         _threads(node),
@@ -157,6 +157,12 @@ def _vrrp(node: Mapping[str, Any]) -> Cell:
 
 def _yes(value: bool | None, style: str = "") -> Cell:
     return (NOT_SEEN, "") if value is None else ("yes" if value else "no", style)
+
+
+def _writable(node: Mapping[str, Any], two: bool) -> Cell:
+    if node["server"] == "absent":
+        return "no", ""  # nobody writes to a server that is not running
+    return _yes(node["writable"], _BAD if two and node["writable"] else "")
 
 
 def _server(node: Mapping[str, Any]) -> Cell:
