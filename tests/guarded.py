@@ -1,4 +1,4 @@
-"""What does a test of the guarded pair hold in its hands? The lab, who writes, and what was said and seen since it began."""
+"""What does a test of the guarded pair hold in its hands? The lab, who writes, and what was said and seen meanwhile."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
-
 from guarded import SETTINGS, Guarded, make_ready
+
 from vipguard.lab import Lab, LabSpec
 from vipguard.lab.spec import Flavor
 

@@ -1,10 +1,11 @@
-"""The database server is killed, stopped, restarted: the other node writes, and nothing acknowledged is missing there."""
+"""The database server is killed, stopped, restarted: the other node writes, and what was acknowledged is there."""
 
 from __future__ import annotations
 
 import time
 
 from guarded import Guarded, gtids, ids_on
+
 from vipguard.lab import Lab, faults
 
 
@@ -32,7 +33,7 @@ def test_under_full_load_only_what_was_not_yet_sent_is_lost_and_the_old_writer_s
         client.wait_acks(50)
     seen, lost = client.seen(), client.lost(standby)
     acked_before = [number for ns, number in seen.acks if ns < killed_ns]
-    assert lost == acked_before[len(acked_before) - len(lost) :], "rows are missing that were older than ones that are there"
+    assert lost == acked_before[len(acked_before) - len(lost) :], "a missing row is older than one that is there"
     assert len(lost) < 25, "more than was under way within 50 ms"
     unreplicated = set(ids_on_after_start(guarded)) - ids_on(standby)
     assert set(lost) <= unreplicated
