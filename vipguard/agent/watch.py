@@ -95,10 +95,11 @@ class Watch:
         ]
 
     def look(self) -> list[Event]:
-        """A fresh look at the addresses, for the start and after errors."""
+        """A fresh look at the track file and the addresses: a start that knew of the VIP alone would overwrite a "1"."""
+        seen: list[Event] = [TrackSeen(track_file.read(self.policy.paths.track_file))]
         with contextlib.suppress(CouldNotLook):
-            return [AddressSeen(self._address.look())]
-        return []
+            seen.append(AddressSeen(self._address.look()))
+        return seen
 
     def exiting(self, process: ProcessId | None) -> list[Event]:
         """Whether the server's process is being taken down: seen long before its sockets close."""
