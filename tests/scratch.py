@@ -73,6 +73,12 @@ class Server:
             argv = ["mariadbd", file]
         else:
             argv = [*templates.mysql_argv(), file, *templates.mysql_places()]
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            *argv,
+        ]  # no test run leaves a server behind, however it ends
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         wait_until(lambda: self.value("1") == 1, 60, self.log)
