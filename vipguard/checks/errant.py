@@ -16,10 +16,14 @@ def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
         thresholds = Thresholds(critical=Range(0, 0))
     if sight.errant is None:
         perf = (Perf("errant", None, "", thresholds.warning, thresholds.critical),)
-        return Finding("errant", Outcome.UNKNOWN, "errant-not-compared", "no writer's set was seen to compare", perf)
+        return Finding(
+            "errant", Outcome.UNKNOWN, "errant-not-compared", "no writer's set was seen to compare", perf
+        )
     count = sight.errant.count()
     perf = (Perf("errant", count, "", thresholds.warning, thresholds.critical),)
     if count:
         text = f"{count} transactions that the writer lacks: {sight.errant}"
         return Finding("errant", thresholds.outcome(count), "errant-transactions", text, perf)
-    return Finding("errant", thresholds.outcome(0), "nothing-errant", "the writer has everything that is here", perf)
+    return Finding(
+        "errant", thresholds.outcome(0), "nothing-errant", "the writer has everything that is here", perf
+    )

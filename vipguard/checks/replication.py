@@ -13,7 +13,9 @@ from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.sight import Sight
 
 # What an IO thread says of a source that cannot be reached, as against one that refuses it for good.
-SOURCE_GONE = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
+SOURCE_GONE = frozenset(
+    {0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
         return Threads(Outcome.OK, "threads-running", f"{name}: both threads run")
     if channel.io_errno not in SOURCE_GONE:
         why = f"{channel.io_errno} {channel.io_error}"
-        return Threads(Outcome.CRITICAL, "io-thread-failed", f"{name}: the IO thread cannot read its source: {why}")
+        return Threads(
+            Outcome.CRITICAL, "io-thread-failed", f"{name}: the IO thread cannot read its source: {why}"
+        )
     if channel.io == "connecting":
         return Threads(Outcome.WARNING, "source-gone", f"{name}: the IO thread is without its source")
     if io_stopped_by_us:

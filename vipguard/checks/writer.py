@@ -63,7 +63,11 @@ def _blind(sight: Sight) -> Decision | None:
 def _other_cluster(sight: Sight) -> Decision | None:
     facts = sight.server.facts if sight.server else None
     if facts is not None and facts.other_cluster is not None:
-        return NO, f"the server belongs to cluster {facts.other_cluster!r}", (("cluster", facts.other_cluster),)
+        return (
+            NO,
+            f"the server belongs to cluster {facts.other_cluster!r}",
+            (("cluster", facts.other_cluster),),
+        )
     return None
 
 
@@ -135,6 +139,11 @@ def _nobody_yet(sight: Sight) -> Decision | None:
     return None
 
 
+def _unless_entitled(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
+    """A row about replication does not concern the node that has all there is: it has nobody to replicate from."""
+    return lambda sight: None if sight.entitled else row(sight)
+
+
 def _yes(text: str) -> Callable[[Sight], Decision | None]:
     return lambda sight: (YES, text, ())
 
@@ -149,9 +158,9 @@ CANDIDATE: tuple[Row, ...] = (
     ("keepalived-dead", _keepalived_dead),
     ("parked", _parked),
     ("not-read-only", _writable),
-    ("replication-broken", _threads),
-    ("lag-unknown", _lag_unknown),
-    ("lag-exceeded", _lag),
+    ("replication-broken", _unless_entitled(_threads)),
+    ("lag-unknown", _unless_entitled(_lag_unknown)),
+    ("lag-exceeded", _unless_entitled(_lag)),
     ("errant-transactions", _errant),
     ("disk-unfit", _disk),
     ("isolated", _isolated),
@@ -194,7 +203,14 @@ def judge(sight: Sight, standing: Standing) -> Verdict:
 
 
 _DATA = frozenset(
-    {"other-cluster", "replication-broken", "lag-unknown", "lag-exceeded", "errant-transactions", "disk-unfit"}
+    {
+        "other-cluster",
+        "replication-broken",
+        "lag-unknown",
+        "lag-exceeded",
+        "errant-transactions",
+        "disk-unfit",
+    }
 )
 
 

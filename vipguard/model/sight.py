@@ -116,6 +116,21 @@ class Sight:
         return max((epoch_of(peer.evidence) for peer in self.peers.values()), default=0)
 
     @property
+    def entitled(self) -> bool:
+        """No writer is left, and this node has the whole history: every peer answers and is closed, none is of a
+        newer epoch, and none of this node's epoch has anything that is not here."""
+        mine = self.server.facts if self.server else None
+        if mine is None or not mine.closed:
+            return False
+        for peer in self.peers.values():
+            theirs = peer.evidence.facts if peer.evidence and peer.answered else None
+            if theirs is None or not theirs.closed or epoch_of(peer.evidence) > self.own_epoch:
+                return False
+            if epoch_of(peer.evidence) == self.own_epoch and not mine.gtid.contains(theirs.gtid):
+                return False
+        return bool(self.peers)
+
+    @property
     def claimed_by_other(self) -> bool:
         """Does a session that isn't ours hold the claim on this node's server?"""
         if self.server is None or self.server.facts is None:

@@ -35,8 +35,12 @@ def account(have: GtidSet, sight: Sight) -> Loss:
     lacking, name = seen.facts.gtid.minus(have), old.node.name
     if old.answered and seen.facts.closed:
         if lacking.is_empty:
-            return Loss("lost-none", f"{name} is closed, and this node has everything that it has", name, lacking)
-        return Loss("lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking)
+            return Loss(
+                "lost-none", f"{name} is closed, and this node has everything that it has", name, lacking
+            )
+        return Loss(
+            "lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking
+        )
     unseen_s = round(max(0.0, sight.now_s - seen.seen_at_s), 4)
     text = f"{name} was last seen {unseen_s * 1000:.0f} ms before, {lacking.count()} transactions ahead"
     return Loss("lost-unknown", text, name, lacking, unseen_s)

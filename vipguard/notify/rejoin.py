@@ -77,7 +77,7 @@ def writer(sight: Sight) -> Join:
     facts = sight.server.facts if sight.server else None
     if facts is None or not facts.channels:
         return Join("join-not-configured", "no replication channel was seen on this node")
-    if all(channel.io != "stopped" for channel in facts.channels):
+    if all(channel.sql_running and channel.io != "stopped" for channel in facts.channels):
         return Join("joined", "replication runs")
     for channel in facts.channels:
         source = _source(sight, channel)
@@ -90,7 +90,9 @@ def writer(sight: Sight) -> Join:
                 return Join("join-compare-again", f"{source.node.name} was read after this node")
             text = f"{source.node.name} has {apart.count()} transactions that this writer lacks"
             return Join("peer-diverged", text, apart=apart)
-    return Join("listen", "the source has nothing that is missing here", StartReceiving(START_S))
+    applying = all(channel.sql_running for channel in facts.channels)
+    effect = StartReceiving(START_S) if applying else StartReplication(START_S)
+    return Join("listen", "the source has nothing that is missing here", effect)
 
 
 def _read_before(peer: PeerSight, sight: Sight) -> bool:

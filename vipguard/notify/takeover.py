@@ -32,6 +32,7 @@ from .peers import PeerClass, classify
 
 ARP_S = 0.02  # one probe's wait for a foreign answer
 ARP_AGAIN_S = 0.1
+STOP_S = 3.0  # MySQL's IO thread takes 2 s to stop while it connects to a host that swallows packets
 ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
 
 
@@ -251,8 +252,8 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
             if epoch >= sight.own_epoch and not have.contains(seen.facts.gtid):
                 receive = Receive(1.0, seen.facts.gtid)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
-        stop = (StopReceiving(1.0),) if takeover.remembered else ()
-        return Due("stop-receiving", "stopping the IO thread", stop, within_s=3.0)
+        stop = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        return Due("stop-receiving", "stopping the IO thread", stop, within_s=STOP_S + limits.deadline_s)
     if takeover.drained is None:
         return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
     return None
