@@ -92,10 +92,18 @@ class Daemon(ABC):
         if identity:
             identity.signal(number)
 
-    def end_restarts(self) -> None:
+    def end_restarts(self) -> Identity | None:
+        """Let nobody start it again; the process that runs now, if one does."""
         recorded = self._recorded()
-        if recorded and recorded[1]:
-            recorded[0].signal(signal.SIGKILL)
+        if recorded is None or not recorded[1]:
+            return self.identity
+        loop = recorded[0]
+        loop.signal(signal.SIGSTOP)  # it starts nothing while its child is looked for
+        running = self.identity
+        loop.signal(signal.SIGKILL)
+        if running:
+            self._record.write_text(json.dumps([running.pid, running.start, False]))
+        return running
 
     def kill9(self) -> None:
         """SIGKILL, all its processes; returns when they are gone."""
@@ -106,15 +114,11 @@ class Daemon(ABC):
 
     def terminate(self, within_s: float = 30.0) -> None:
         """SIGTERM, and wait for its end; a restarting one stays down."""
-        self.end_restarts()
-        identity = self._recorded()
-        victims = [identity[0]] if identity and not identity[1] else [one for one in [self.identity] if one]
-        for one in victims:
-            one.signal(signal.SIGTERM)
-            one.signal(signal.SIGCONT)
-        wait_until(
-            lambda: not any(one.alive for one in victims), within_s, f"the end of {self} after SIGTERM"
-        )
+        victim = self.end_restarts()
+        if victim:
+            victim.signal(signal.SIGTERM)
+            victim.signal(signal.SIGCONT)
+            wait_until(lambda: not victim.alive, within_s, f"the end of {self} after SIGTERM")
 
     def stop(self) -> None:
         """SIGSTOP: it lives, holds its sockets and answers nothing."""
