@@ -95,7 +95,7 @@ class Watch:
         ]
 
     def look(self) -> list[Event]:
-        """A fresh look at the track file and the addresses: a start that knew of the VIP alone would overwrite a "1"."""
+        """The track file and the addresses, afresh: a start that knew of the VIP alone would overwrite a "1"."""
         seen: list[Event] = [TrackSeen(track_file.read(self.policy.paths.track_file))]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))
