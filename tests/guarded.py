@@ -150,16 +150,23 @@ class Guarded:
 
     @contextlib.contextmanager
     def applier_stopped(self, node: Node) -> Iterator[None]:
-        node.mysqld.sql(sql_thread(node, "STOP"))
+        with self._thread_stopped(node, "SQL_THREAD"):
+            yield
+
+    @contextlib.contextmanager
+    def receiver_stopped(self, node: Node) -> Iterator[None]:
+        with self._thread_stopped(node, "IO_THREAD"):
+            yield
+
+    @contextlib.contextmanager
+    def _thread_stopped(self, node: Node, thread: str) -> Iterator[None]:
+        word = "SLAVE" if node.spec.flavor == "mariadb" else "REPLICA"
+        node.mysqld.sql(f"STOP {word} {thread}", timeout_s=20)
         try:
             yield
         finally:
             with contextlib.suppress(pymysql.MySQLError, OSError):
-                node.mysqld.sql(sql_thread(node, "START"))
-
-
-def sql_thread(node: Node, verb: str) -> str:
-    return f"{verb} {'SLAVE' if node.spec.flavor == 'mariadb' else 'REPLICA'} SQL_THREAD"
+                node.mysqld.sql(f"START {word} {thread}")
 
 
 def sets_equal(one: Node, other: Node) -> bool:
