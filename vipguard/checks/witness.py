@@ -24,8 +24,9 @@ def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
         )
         return Finding("witness", Outcome.WARNING, "only-peers-answer", text, perf)
     if not sight.isolated:
+        unseen = (Perf("witnesses", None, "", thresholds.warning, thresholds.critical),)
         return Finding(
-            "witness", Outcome.UNKNOWN, "witness-not-seen", "not watched for a whole lease yet", perf
+            "witness", Outcome.UNKNOWN, "witness-not-seen", "not watched for a whole lease yet", unseen
         )
     text = f"no witness and no peer answered for {lease_s:g} s"
     return Finding("witness", Outcome.CRITICAL, "isolated", text, perf)
