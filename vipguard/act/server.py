@@ -161,12 +161,12 @@ class _Closing:
         raise CouldNotDo("read-only could not be set within the deadline", refused=gone)
 
     def _clear(self) -> int:
-        """End the rest of the client sessions; how many are left at the deadline."""
-        while True:
-            victims = self._kill_clients()
-            if not victims or victims <= self.refused or self.deadline.remaining() < ROUND_S:
-                return len(victims)
+        """End the client sessions that there were; how many are left at the deadline. Later ones find it read-only."""
+        left = self._kill_clients()
+        while left - self.refused and self.deadline.remaining() >= ROUND_S:
             time.sleep(ROUND_S)
+            left &= self._kill_clients()
+        return len(left)
 
     def _kill_clients(self) -> set[int]:
         victims = _victims(list_sessions(self.killer, self.deadline), self.killer, self.keep)

@@ -37,7 +37,8 @@ def reset_clients(vip_ip: str, port: int, dying: ProcessId | None = None) -> int
 
     Where `dying`, the server's process, is being taken down and not gone yet, its listening sockets are destroyed
     first: the kernel would still accept the clients that come back, and nobody would ever greet them. While that
-    process is there no supervisor has started another, so no other server's socket can be meant. Raises CouldNotDo when the kernel can't do it, or does not answer within half a second.
+    process is there no supervisor has started another, so no other server's socket can be meant.
+    Raises CouldNotDo when the kernel can't do it, or does not answer within half a second.
     """
     local = ipaddress.ip_address(vip_ip)
     try:

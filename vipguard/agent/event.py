@@ -55,6 +55,14 @@ class Reconfigured:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """The operator's word, from the local socket: `promote` (be the writer, whatever is missing) or `solo` (every
+    other node is out for sure)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Did:
     """A worker's report on one flight: its result, or that it failed."""
 
@@ -96,4 +104,6 @@ class Looked:
     server: ServerEvidence
 
 
-Event = Tick | AddressSeen | KeepalivedSeen | Heard | ProcessExiting | TrackSeen | Reconfigured | Did
+Event = (
+    Tick | AddressSeen | KeepalivedSeen | Heard | ProcessExiting | TrackSeen | Reconfigured | Command | Did
+)

@@ -35,7 +35,7 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, DiskEvidence, ServerEvidence
 from ..model.gtid import GtidSet
-from ..model.memory import Completed, Memory
+from ..model.memory import Completed
 from ..notify.loss import account
 from ..notify.takeover import Takeover
 from .draft import Draft
@@ -283,7 +283,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         draft.note("may-be-lost", loss.rule, level, text=loss.text, gtids=gtids, unseen_ms=unseen_ms)
     nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
-    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing)
+    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
     draft.send(Announce(2.0))
-    draft.send(Remember(2.0, Memory(takeover.reserved, done, world.memory.stopped)))
+    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=False)))
     release(draft)

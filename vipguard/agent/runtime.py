@@ -25,7 +25,7 @@ from ..session import boottime_s
 from ..state import store
 from . import story
 from .control import Control
-from .event import Did, Event, Reconfigured, Tick
+from .event import Command, Did, Event, Reconfigured, Tick
 from .hands import Hands
 from .report import snapshot
 from .step import step
@@ -48,6 +48,7 @@ class Runtime:
     def __init__(self, policy: Policy, *, resident: bool = True, may_open: bool = True) -> None:
         """Takes up the memory, the FIFO and the track file. Raises CouldNotDo, CouldNotLook."""
         self.now: Callable[[], float] = boottime_s
+        self._commands: list[Command] = []
         self._mailbox: collections.deque[Did] = collections.deque()
         self._wake = Wake()
         self.story = story.Story()
@@ -118,6 +119,8 @@ class Runtime:
             events.extend(self.watch.exiting(self.world.process))
         if self._reload_due:
             events.extend(self._reread())
+        events.extend(self._commands)
+        self._commands.clear()
         self._steps(events)
         while self._mailbox:
             self._steps([self._mailbox.popleft()])
@@ -172,6 +175,10 @@ class Runtime:
             return f"{0 if may else 1} {verdict.rule}"
         if command == "status":
             return self.status()
+        if command in ("promote", "solo"):
+            self._commands.append(Command(command))
+            self._wake_at_s = self.now()
+            return f"ok {command}"
         if command == "hook":
             self._wake_at_s = self.now()
             return f"ok {type(world.phase).__name__.lower()}"

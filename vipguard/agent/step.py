@@ -28,9 +28,9 @@ from ..notify import rejoin
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
 from ..notify.takeover import Takeover, due
-from . import outcome
+from . import orders, outcome
 from .draft import Draft
-from .event import Did, Event, Tick
+from .event import Command, Did, Event, Tick
 from .fold import fold
 from .world import Closing, Flight, Resting, Starting, Taking, World, Writing, probing
 
@@ -44,11 +44,14 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     draft = Draft(fold(world, event, now_s), now_s)
     if isinstance(event, Did):
         outcome.report(draft, event)
+    elif isinstance(event, Command):
+        orders.obey(draft, event.name)
     outcome.expire(draft)
     _advance(draft)
     _judge(draft)
     _join(draft)
     if isinstance(event, Tick):
+        orders.keep(draft)
         _look(draft)
         draft.set(gap_s=0.0)
     return draft.world, tuple(draft.orders)
@@ -126,7 +129,7 @@ def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
     was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
     facts = world.server.facts if world.server else None
     same = facts is not None and done is not None and done.process == facts.process
-    return None if was_writer and same else writer.unfit(sight)
+    return None if (was_writer and same) or sight.promoted else writer.unfit(sight)
 
 
 def _taking(draft: Draft) -> None:

@@ -120,6 +120,7 @@ class World:
     diverged: str | None = None
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
+    promoted_until_s: float | None = None
     track: str | None = None
     track_asked: str | None = None
     flights: Mapping[str, Flight] = field(default_factory=dict)
@@ -143,10 +144,11 @@ class World:
             watching_since_s=self.watching_s,
             good_lag=self.good_lag,
             errant=self.errant,
-            io_stopped_by_us=self.memory.stopped is not None and self.memory.stopped.boot_id == self.boot_id,
+            io_stopped_by_us=self.memory.stopped == self.boot_id,
             own_claims=self.claims,
             memory=self.memory,
             parked=self._parked(now_s),
+            promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
         )
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:
@@ -156,8 +158,11 @@ class World:
 
 
 def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_open: bool = True) -> World:
-    """The world before the first look; without `may_open` no takeover begins."""
-    stopped = memory.stopped if memory.stopped is not None and memory.stopped.boot_id == boot_id else None
+    """The world before the first look; without `may_open` no takeover begins.
+
+    The source may have gone at any moment since the kept lag was seen, so its whole age counts.
+    """
+    kept = memory.lag if memory.lag is not None and memory.lag.boot_id == boot_id else None
     return World(
         policy=policy,
         boot_id=boot_id,
@@ -168,7 +173,7 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
         memory=memory,
         peers={node.name: PeerSight(node) for node in policy.peers},
         witnesses=dict.fromkeys(policy.witnesses),
-        good_lag=GoodLag(stopped.lag_s, stopped.at_s, stopped.source_s) if stopped else None,
+        good_lag=GoodLag(kept.lag_s, kept.at_s, source_s=now_s) if kept else None,
     )
 
 

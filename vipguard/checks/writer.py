@@ -140,8 +140,14 @@ def _nobody_yet(sight: Sight) -> Decision | None:
 
 
 def _unless_entitled(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
-    """A row about replication does not concern the node that has all there is: it has nobody to replicate from."""
-    return lambda sight: None if sight.entitled else row(sight)
+    """A row about replication does not concern the node that has all there is: it has nobody to replicate from. Nor
+    the one that the operator promotes."""
+    return lambda sight: None if sight.entitled or sight.promoted else row(sight)
+
+
+def _unless_promoted(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
+    """A row that the operator's word overrides."""
+    return lambda sight: None if sight.promoted else row(sight)
 
 
 def _yes(text: str) -> Callable[[Sight], Decision | None]:
@@ -156,12 +162,12 @@ CANDIDATE: tuple[Row, ...] = (
     ("server-blind", _blind),
     ("other-cluster", _other_cluster),
     ("keepalived-dead", _keepalived_dead),
-    ("parked", _parked),
+    ("parked", _unless_promoted(_parked)),
     ("not-read-only", _writable),
     ("replication-broken", _unless_entitled(_threads)),
     ("lag-unknown", _unless_entitled(_lag_unknown)),
     ("lag-exceeded", _unless_entitled(_lag)),
-    ("errant-transactions", _errant),
+    ("errant-transactions", _unless_promoted(_errant)),
     ("disk-unfit", _disk),
     ("isolated", _isolated),
     ("nobody-answers-yet", _nobody_yet),

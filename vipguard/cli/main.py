@@ -30,6 +30,8 @@ COMMANDS = {
     "status": "Show the cluster at a glance.",
     "doctor": "Find what is wrong with the configuration, the accounts and the servers.",
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",
+    "promote": "Make this node the writer, whatever may be missing.",
+    "solo": "Say that every other node is out for sure.",
     "lab": "Run a cluster of real servers on this machine.",
 }
 

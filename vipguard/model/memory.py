@@ -17,22 +17,25 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """A takeover of boot `boot_id` stopped the IO thread; the lag was this good when the source was last there."""
+class KeptLag:
+    """The last good lag of boot `boot_id`, in seconds, and when it was seen (CLOCK_BOOTTIME of that boot)."""
 
     boot_id: str
     lag_s: float
     at_s: float
-    source_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
 
-    `stopped` is set from before a takeover stops the IO thread until replication is started again.
+    `lag` outlives the agent, not the boot. `stopped` is the boot in which a takeover stopped the IO thread, until
+    replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody can
+    have a newer history; a node that boots alone may open only then.
     """
 
     epoch: int = 0
     completed: Completed | None = None
-    stopped: Stopped | None = None
+    lag: KeptLag | None = None
+    stopped: str | None = None
+    solo: bool = False

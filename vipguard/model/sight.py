@@ -57,7 +57,7 @@ class Sight:
     the writer lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or
     peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
     takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
-    candidacy, with its text.
+    candidacy, with its text. `promoted`: the operator said that this node shall be the writer, whatever is missing.
     """
 
     now_s: float
@@ -77,6 +77,7 @@ class Sight:
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
+    promoted: bool = False
 
     @property
     def vip_here(self) -> bool:
@@ -118,10 +119,14 @@ class Sight:
     @property
     def entitled(self) -> bool:
         """No writer is left, and this node has the whole history: every peer answers and is closed, none is of a
-        newer epoch, and none of this node's epoch has anything that is not here."""
+        newer epoch, and none of this node's epoch has anything that is not here. Or nobody answers, and the memory
+        says `solo`: every other was out for sure when this node last wrote."""
         mine = self.server.facts if self.server else None
         if mine is None or not mine.closed:
             return False
+        if not any(peer.evidence is None or peer.answered for peer in self.peers.values()):
+            done = self.memory.completed
+            return self.memory.solo and done is not None and done.epoch >= self.own_epoch
         for peer in self.peers.values():
             theirs = peer.evidence.facts if peer.evidence and peer.answered else None
             if theirs is None or not theirs.closed or epoch_of(peer.evidence) > self.own_epoch:

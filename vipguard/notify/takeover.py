@@ -9,7 +9,7 @@ session that opens; last a look that is newer than that session; then open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..model.effect import (
     AskArp,
@@ -26,7 +26,7 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, EpochRow
 from ..model.gtid import GtidSet
-from ..model.memory import Memory, Stopped
+from ..model.memory import KeptLag, Memory
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass, classify
 
@@ -151,7 +151,7 @@ def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
 def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
     """A silent peer that is cut off closes itself after lease and close; nobody is sure of it before."""
     silent = [sight.peers[name] for name, kind in found.items() if kind is PeerClass.SILENT]
-    if not silent:
+    if not silent or sight.promoted:
         return None
     names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
     if sight.policy.silent_peer == "wait":
@@ -206,7 +206,7 @@ def _make_ready(
     effects: list[Effect] = []
     reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
     if not takeover.remembered:
-        effects.append(Remember(2.0, Memory(reserved, sight.memory.completed, _stopped(takeover, sight))))
+        effects.append(Remember(2.0, _reserving(takeover, sight, reserved)))
     if takeover.opener is None:
         effects.append(PrepareOpen(limits.deadline_s))
     step = _catch_up(takeover, sight, found)
@@ -230,10 +230,11 @@ def _make_ready(
     return _open(takeover, sight, reserved)
 
 
-def _stopped(takeover: Takeover, sight: Sight) -> Stopped | None:
-    """Remembered before the IO thread is stopped: without it a new agent could not tell why it stands."""
-    good = sight.good_lag
-    return Stopped(takeover.boot_id, good.lag_s, good.at_s, good.source_s) if good else None
+def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
+    """Written before the IO thread is stopped: without it a new agent could not tell why it stands."""
+    good, boot_id = sight.good_lag, takeover.boot_id
+    lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
+    return replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id)
 
 
 def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:

@@ -1,0 +1,49 @@
+"""What does the operator's word change? Commands from the local socket, and what is kept in memory meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.effect import Remember
+from ..model.memory import KeptLag
+from .draft import Draft
+from .world import Resting, Taking, Writing
+
+PROMOTED_S = 60.0  # an order that could not be carried out by then is forgotten
+KEEP_LAG_S = 5.0
+REMEMBER_S = 2.0
+
+
+def obey(draft: Draft, command: str) -> None:
+    """`promote` overrides what keeps this node from taking over, for a minute; `solo` is written to the memory."""
+    if command == "promote":
+        draft.note("ordered", "promoted-by-operator", "warning", seconds=PROMOTED_S)
+        draft.set(promoted_until_s=draft.now_s + PROMOTED_S, hold_off=None)
+    elif command == "solo":
+        draft.note("ordered", "solo-by-operator", "warning")
+        draft.send(Remember(REMEMBER_S, replace(draft.world.memory, solo=True)))
+
+
+def keep(draft: Draft) -> None:
+    """On the tick: the last good lag goes to disk now and then, and solo ends when another node is back."""
+    world, memory = draft.world, draft.world.memory
+    if isinstance(world.phase, Taking):
+        return  # the takeover has its own
+    good, kept = world.good_lag, memory.lag
+    if isinstance(world.phase, Resting) and good is not None:
+        newer = kept is None or kept.boot_id != world.boot_id or good.source_s - kept.at_s >= KEEP_LAG_S
+        if newer:
+            lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
+            draft.send(Remember(REMEMBER_S, replace(memory, lag=lag)))
+    if isinstance(world.phase, Writing) and memory.solo and _somebody_is_back(draft):
+        draft.note("solo-ends", "another-node-is-back")
+        draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
+
+
+def _somebody_is_back(draft: Draft) -> bool:
+    mine = draft.world.server.facts if draft.world.server else None
+    for peer in draft.world.peers.values():
+        theirs = peer.evidence.facts if peer.evidence and peer.answered else None
+        if mine is not None and theirs is not None and mine.gtid.contains(theirs.gtid):
+            return True
+    return False
