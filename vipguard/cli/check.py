@@ -24,6 +24,7 @@ from vipguard.model.verdict import Eligibility
 if TYPE_CHECKING:
     from vipguard.agent.glance import Glance
     from vipguard.model.policy import Policy
+    from vipguard.model.sight import Sight
     from vipguard.model.verdict import Verdict
 
 NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "writer")
@@ -113,8 +114,9 @@ def _answer(app: App, name: str, thresholds: Thresholds) -> Answer:
     policy = app.policy()
     seen = _look(policy, name)
     finding = CHECKS[name](seen.sight, thresholds)
-    if finding.outcome is not Outcome.OK and (known := _with_agents_memory(policy, name, finding, seen)):
-        return Answer(CHECKS[name](known.sight, thresholds), AGENT)
+    known = None if finding.outcome is Outcome.OK else _with_agents_memory(policy, finding, seen.sight)
+    if known is not None:
+        return Answer(CHECKS[name](known, thresholds), AGENT)
     if finding.outcome is Outcome.UNKNOWN and (why := _blind(name, seen)):
         finding = replace(finding, text=f"{finding.text}: {why}")
     return Answer(finding, ONE_LOOK)
@@ -151,34 +153,31 @@ _REMEMBERED = {
 }
 
 
-def _with_agents_memory(policy: Policy, name: str, finding: Finding, seen: Glance) -> Glance | None:
-    """The look with what the agent remembers added to it; None where that doesn't help, or nobody answers."""
+def _with_agents_memory(policy: Policy, finding: Finding, sight: Sight) -> Sight | None:
+    """The sight with what the agent remembers added to it; None where that doesn't help, or nobody answers."""
+    name = finding.check
     if finding.rule not in _REMEMBERED.get(name, ()):
         return None
     from vipguard import client
     from vipguard.model.evidence import DiskEvidence
     from vipguard.model.gtid import GtidSet
-    from vipguard.model.memory import Memory, Stopped
     from vipguard.model.sight import GoodLag
 
     try:
         own = own_node(client.status(policy.paths.agent_socket, AGENT_S))
     except VipguardError:
         return None
-    world, now_s = seen.world, seen.now_s
+    facts = sight.server.facts if sight.server else None
     if name == "lag" and own.get("lag_rule") == "lag-last-good" and own.get("lag_s") is not None:
-        world = replace(world, good_lag=GoodLag(float(own["lag_s"]), now_s, now_s))
-    elif name == "errant" and own.get("errant") is not None and world.server and world.server.facts:
-        world = replace(world, errant=GtidSet.parse(world.server.facts.flavor, own["errant"]))
-    elif name == "replication" and own.get("io_stopped_by_takeover"):
-        world = replace(world, memory=Memory(stopped=Stopped(world.boot_id, 0.0, now_s, now_s)))
-    elif name == "disk" and own.get("disk_free_bytes") is not None:
-        world = replace(
-            world, disk=DiskEvidence(now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
-        )
-    else:
-        return None
-    return replace(seen, world=world)
+        return replace(sight, good_lag=GoodLag(float(own["lag_s"]), sight.now_s, sight.now_s))
+    if name == "errant" and own.get("errant") is not None and facts is not None:
+        return replace(sight, errant=GtidSet.parse(facts.flavor, own["errant"]))
+    if name == "replication" and own.get("io_stopped_by_takeover"):
+        return replace(sight, io_stopped_by_us=True)
+    if name == "disk" and own.get("disk_free_bytes") is not None:
+        disk = DiskEvidence(sight.now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
+        return replace(sight, disk=disk)
+    return None
 
 
 def own_node(status: dict[str, Any]) -> dict[str, Any]:
