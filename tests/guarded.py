@@ -22,7 +22,7 @@ FIFO = f"{RUN}/vrrp.fifo"
 TRACK = f"{RUN}/eligible"
 #: Short enough for tests that wait for them; the rest are the defaults that operators have.
 SETTINGS: dict[str, Any] = {
-    "limits": {"hang_s": 1.0, "drain_s_max": 2.0, "lag_s_max": 2.0},
+    "limits": {"hang_s": 1.0, "drain_s_max": 2.0, "lag_s_max": 10.0},
     "vrrp": {"startup_delay_s": 1.0},
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 from guarded import Guarded, ids_on
 
 from vipguard.lab import Node, faults
+from vipguard.lab.node import CONFIG_FILE
 
 
 def lag_column(node: Node) -> object:
@@ -41,12 +43,15 @@ def test_a_standby_with_its_applier_stopped_never_opens_until_everything_is_appl
 
 def test_a_lag_over_the_limit_makes_the_standby_ineligible_until_it_caught_up(guarded: Guarded) -> None:
     standby = guarded.standby
-    with guarded.locked(standby):
-        client = guarded.write(10)
-        guarded.wait_said(standby, "event=verdict", "rule=lag-exceeded", "lag_s_max=2", within_s=10)
-        guarded.wait_track(standby, "0")
-        assert guarded.own(standby)["lag_s"] > 2
-    guarded.wait_track(standby, "1", within_s=10)
+    shorter = standby.read(CONFIG_FILE).replace("lag_s_max = 10.0", "lag_s_max = 1.0")
+    with guarded.configured(standby, shorter):
+        standby.agent.signal(signal.SIGHUP)
+        with guarded.locked(standby):
+            client = guarded.write(10)
+            guarded.wait_said(standby, "event=verdict", "rule=lag-exceeded", "lag_s_max=1", within_s=10)
+            guarded.wait_track(standby, "0")
+            assert guarded.own(standby)["lag_s"] > 1
+        guarded.wait_track(standby, "1", within_s=10)
     guarded.lab.wait(lambda: client.lost(standby) == [], 5, "the standby to have all")
 
 
