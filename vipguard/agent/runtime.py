@@ -23,6 +23,7 @@ from ..model.evidence import Answer
 from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
+from ..state.journal import Journal
 from . import story
 from .control import Control
 from .event import Command, Did, Event, Reconfigured, Tick
@@ -51,9 +52,10 @@ class Runtime:
         self._commands: list[Command] = []
         self._mailbox: collections.deque[Did] = collections.deque()
         self._wake = Wake()
-        self.story = story.Story()
         os.makedirs(policy.paths.run, mode=0o750, exist_ok=True)
         os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
+        self.journal = Journal(policy.paths.journal)
+        self.story = story.Story(self.journal.put)
         self.watch = Watch(policy, self.now)
         self.watch.epoll.register(self._wake.fileno(), select.EPOLLIN)
         self.hands = Hands(policy, self.now, self._post)
@@ -198,6 +200,7 @@ class Runtime:
             self.control.close()
         self.hands.close()
         self.watch.close()
+        self.journal.close()
 
 
 def notify(state: str) -> None:

@@ -125,6 +125,10 @@ class Paths:
         return f"{self.run}/agent.lock"
 
     @property
+    def journal(self) -> str:
+        return f"{self.state}/journal.jsonl"
+
+    @property
     def state_file(self) -> str:
         return f"{self.state}/state.json"
 

@@ -1,0 +1,98 @@
+"""What did this node decide, and why? Every note as a line of JSON, kept over restarts.
+
+Appended by a thread of its own, so that a full or slow disk delays no decision. Warnings and completed takeovers are
+fsynced. A line that a crash tore stays a line of its own: reading skips it and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..log import get_logger
+
+BYTES_MAX = 4_000_000
+QUEUED_MAX = 2000
+_SYNCED = frozenset({"takeover-complete", "closed", "may-be-lost", "adopted"})
+_log = get_logger("journal")
+
+
+class Journal:
+    """The journal at `path`; the file before the present one is kept as `PATH.1`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUED_MAX)
+        self._failing = False
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="vipguard-journal", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Mapping[str, Any]) -> None:
+        """Queue one entry; never blocks. What a stuck disk can't take is dropped and counted."""
+        try:
+            self._queue.put_nowait({**entry, "dropped_before": self._dropped} if self._dropped else dict(entry))
+            self._dropped = 0
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self, within_s: float = 1.0) -> None:
+        """Write what is queued, for `within_s` seconds at most."""
+        try:
+            self._queue.put(None, timeout=within_s)
+        except queue.Full:
+            return
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            try:
+                self._append(entry)
+                self._failing = False
+            except OSError as exc:
+                if not self._failing:
+                    self._failing = True
+                    _log.error("journal", rule="journal-unwritable", path=self._path, reason=exc.strerror)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            size = os.fstat(fd).st_size
+            if size > BYTES_MAX:
+                os.rename(self._path, f"{self._path}.1")
+                os.close(fd)
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+                size = 0
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            os.write(fd, (b"\n" if torn else b"") + json.dumps(entry, default=str).encode() + b"\n")
+            if entry.get("level") in ("warning", "error") or entry.get("what") in _SYNCED:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def read(path: str) -> tuple[list[dict[str, Any]], int]:
+    """Every entry, oldest first, and how many lines could not be read (torn, or not a journal's). Raises OSError."""
+    entries: list[dict[str, Any]] = []
+    unread = 0
+    for name in (f"{path}.1", path):
+        if not os.path.exists(name):
+            continue
+        for line in Path(name).read_bytes().split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                unread += 1
+                continue
+            if isinstance(entry, dict) and "what" in entry:
+                entries.append(entry)
+            else:
+                unread += 1
+    return entries, unread
