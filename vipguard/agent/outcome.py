@@ -284,6 +284,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
+    solo = world.memory.solo and not any(peer.answered for peer in world.peers.values())
     draft.send(Announce(2.0))
-    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=False)))
+    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo)))
     release(draft)

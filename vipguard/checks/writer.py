@@ -150,6 +150,10 @@ def _unless_promoted(row: Callable[[Sight], Decision | None]) -> Callable[[Sight
     return lambda sight: None if sight.promoted else row(sight)
 
 
+def _promoted(sight: Sight) -> Decision | None:
+    return (YES, "the operator promotes this node, whatever is missing", ()) if sight.promoted else None
+
+
 def _yes(text: str) -> Callable[[Sight], Decision | None]:
     return lambda sight: (YES, text, ())
 
@@ -171,6 +175,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("disk-unfit", _disk),
     ("isolated", _isolated),
     ("nobody-answers-yet", _nobody_yet),
+    ("promoted-by-operator", _promoted),
     ("candidate-ready", _yes("this node can take over")),
 )
 
