@@ -44,6 +44,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),
+        "promoted-by-operator": replace(STANDBY, promoted=True),
         "candidate-ready": STANDBY,
     },
     "taking": {
@@ -436,3 +437,31 @@ def test_a_takeover_does_not_begin_on_unfit_data(rule: str) -> None:
 
 def test_a_takeover_begins_on_fit_data() -> None:
     assert writer.unfit(STANDBY) is None
+
+
+OVERRIDDEN = {
+    "parked": replace(STANDBY, parked=PARKED),
+    "replication stopped": with_channel(STANDBY, sql_running=False, lag_s=None),
+    "lag over the limit": with_channel(STANDBY, lag_s=99.0),
+    "errant transactions": replace(STANDBY, errant=ERRANT),
+}
+NOT_OVERRIDDEN = {
+    "server-absent": replace(STANDBY, server=healthy.ABSENT),
+    "server-blind": replace(STANDBY, server=healthy.BLIND),
+    "other-cluster": with_facts(STANDBY, other_cluster="invoices"),
+    "not-read-only": with_facts(STANDBY, closed=False),
+    "isolated": healthy.cut_off(STANDBY),
+    "disk-unfit": replace(STANDBY, disk=FULL_DISK),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_the_operators_promotion_overrides_what_may_be_missing(name: str) -> None:
+    assert not writer.judge(OVERRIDDEN[name], "candidate").may
+    assert writer.judge(replace(OVERRIDDEN[name], promoted=True), "candidate").rule == "promoted-by-operator"
+
+
+@pytest.mark.parametrize("rule", NOT_OVERRIDDEN)
+def test_the_operators_promotion_overrides_nothing_that_makes_writing_impossible_or_double(rule: str) -> None:
+    verdict = writer.judge(replace(NOT_OVERRIDDEN[rule], promoted=True), "candidate")
+    assert (verdict.rule, verdict.may) == (rule, False)
