@@ -120,7 +120,8 @@ def test_a_full_run_takes_the_standby_out_rather_than_leave_an_old_verdict(guard
     standby = guarded.standby
     with faults.full_run(standby), guarded.applier_stopped(standby):
         guarded.wait_said(standby, "level=error", "rule=track-file-unwritable")
-        guarded.wait_track(standby, None)
+        # deleting the old one may have made room enough for the new one
+        assert standby.eligible() in (None, "0")
         time.sleep(0.5)
         assert guarded.said(standby, "rule=track-file-unwritable") == 1, "said once, not each tick"
     guarded.wait_track(standby, "1", within_s=10)
