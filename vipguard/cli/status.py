@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vipguard.cli.app import App, pass_app
-from vipguard.errors import VipguardError
+from vipguard.errors import CouldNotLook, VipguardError
 
 if TYPE_CHECKING:
     from vipguard.model.policy import Policy
@@ -88,7 +88,11 @@ def _ask(app: App) -> dict[str, Any]:
 
     policy = app.policy(secrets=False)
     try:
-        return client.status(policy.paths.agent_socket, AGENT_S)
+        status = client.status(policy.paths.agent_socket, AGENT_S)
+        missing = sorted({"agent", "nodes", "writers", "witnesses", "story"} - status.keys())
+        if missing:
+            raise CouldNotLook(f"the agent's status lacks {', '.join(missing)}")
+        return status
     except VipguardError as silent:
         return _one_look(app.policy(), str(silent))
 
