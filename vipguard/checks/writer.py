@@ -140,8 +140,8 @@ def _nobody_yet(sight: Sight) -> Decision | None:
 
 
 def _unless_entitled(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
-    """A row about replication does not concern the node that has all there is: it has nobody to replicate from. Nor
-    the one that the operator promotes."""
+    """A row about replication does not concern the node that has all there is: it has nobody to replicate from, and
+    nobody to compare with. Nor the one that the operator promotes."""
     return lambda sight: None if sight.entitled or sight.promoted else row(sight)
 
 
@@ -171,7 +171,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("replication-broken", _unless_entitled(_threads)),
     ("lag-unknown", _unless_entitled(_lag_unknown)),
     ("lag-exceeded", _unless_entitled(_lag)),
-    ("errant-transactions", _unless_promoted(_errant)),
+    ("errant-transactions", _unless_entitled(_errant)),
     ("disk-unfit", _disk),
     ("isolated", _isolated),
     ("nobody-answers-yet", _nobody_yet),
