@@ -220,6 +220,9 @@ def _make_ready(
         return Due("ready", "ready to open")
     if max(sight.peers_epoch, sight.own_epoch) >= reserved:
         return _refuse("epoch-overtaken", f"another node reached epoch {sight.highest_epoch} meanwhile")
+    ahead = _ahead(takeover, sight, found)
+    if ahead is not None:
+        return _refuse("peer-has-more", f"{ahead} came back with transactions that are no longer received here")
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
         return Due(
             "look",
@@ -235,6 +238,18 @@ def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
     good, boot_id = sight.good_lag, takeover.boot_id
     lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
     return replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id)
+
+
+def _ahead(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> str | None:
+    """A closed peer of our epoch or a later one that has more than was drained: seen only after the IO thread stopped."""
+    for name, kind in found.items():
+        seen = sight.peers[name].evidence
+        if kind is not PeerClass.CLOSED or seen is None or seen.facts is None or takeover.drained is None:
+            continue
+        epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
+        if epoch >= sight.own_epoch and not takeover.drained.contains(seen.facts.gtid):
+            return name
+    return None
 
 
 def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
