@@ -1,0 +1,365 @@
+"""check, status and doctor on real servers of both flavours, without an agent: each command looks by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scratch import PASSWORD, Pair, Server
+from stand_in import Namespace
+
+from vipguard.cli.main import run
+from vipguard.lab.wait import wait_until
+
+VIP = "10.73.0.100/24"
+Command = Callable[..., tuple[int, str]]
+
+
+class Cluster:
+    """A pair, with the configuration of each node beside it. `a` is open, `b` closed."""
+
+    def __init__(self, pair: Pair, folder: Path, say: Callable[[], str]) -> None:
+        self.pair, self.folder, self._say = pair, folder, say
+        for name, text in (("password", PASSWORD), ("replication", "repl")):
+            (folder / name).write_text(f"{text}\n")
+            (folder / name).chmod(0o600)
+        (folder / "run").mkdir()
+        for node, server in (("a", pair.a), ("b", pair.b)):
+            self.configure(node, server)
+
+    def configure(self, node: str, server: Server, password: str = "password") -> None:
+        self.config(node).write_text(
+            f"""
+cluster = "scratch"
+node = "{node}"
+vip = {{ address = "{VIP}", interface = "lo", router_id = 51 }}
+nodes.a = {{ address = "127.0.0.1", priority = 200 }}
+nodes.b = {{ address = "127.0.0.2", priority = 180 }}
+mysql = {{ socket = "{server.socket}", port = {server.port}, password_file = "{self.folder}/{password}" }}
+replication = {{ password_file = "{self.folder}/replication" }}
+witness.addresses = ["127.0.0.9"]
+paths = {{ run = "{self.folder}/run", state = "{self.folder}/state" }}
+"""
+        )
+
+    def config(self, node: str) -> Path:
+        return self.folder / f"{node}.toml"
+
+    def __call__(self, node: str, *command: str) -> tuple[int, str]:
+        """Exit code and stdout of a command with the node's configuration."""
+        code = run(["--config", str(self.config(node)), *command])
+        return code, self._say()
+
+    def json(self, node: str, *command: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self(node, *command, "--json")[1])
+        return found
+
+    def doctor(self, node: str) -> set[tuple[str, str]]:
+        """(rule, node) of every finding about servers and accounts: this host has no keepalived and no agent."""
+        found = self.json(node, "doctor", "--keepalived-conf", f"{self.folder}/none.conf")["findings"]
+        return {(f["rule"], f["node"]) for f in found if f["area"] in ("server", "accounts")}
+
+
+@pytest.fixture
+def cluster(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Cluster]:
+    yield Cluster(pair, tmp_path, lambda: capsys.readouterr().out)
+    for server in pair.servers:
+        if server.alive:
+            server.open()
+            server.sql("SET GLOBAL sync_binlog=0")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("alive", "ALIVE OK - "),
+        ("replication", "REPLICATION OK - replication: both threads run | channels=1"),
+        ("lag", "LAG OK - 0 s behind | lag=0s;;~:10"),
+        ("read_only", "READ_ONLY OK - read-only, and the VIP is elsewhere | closed=1"),
+        ("errant", "ERRANT OK - the writer has everything that is here | errant=0;;0"),
+        ("disk", "DISK OK - "),
+        ("witness", "WITNESS OK - 1 of 1 witnesses answer | witnesses=1"),
+        ("writer", "WRITER OK - candidate, candidate-ready: "),
+    ],
+)
+def test_a_healthy_standby_is_well_by_every_check(cluster: Cluster, name: str, begins: str) -> None:
+    code, out = cluster("b", "check", name)
+    assert (code, out.startswith(begins)) == (0, True), out
+
+
+def test_an_open_server_without_the_vip_is_critical(cluster: Cluster) -> None:
+    assert cluster("a", "check", "read_only")[0] == 2
+    assert cluster("a", "check", "writer")[1].startswith("WRITER CRITICAL - candidate, not-read-only: ")
+
+
+def test_a_dead_source_is_a_warning_and_its_lag_is_not_zero(cluster: Cluster) -> None:
+    cluster.pair.a.kill()
+    wait_until(lambda: cluster("b", "check", "replication")[0] == 1, 5, lambda: str(cluster.pair.b.status()))
+    assert cluster.json("b", "check", "replication")["rule"] == "source-gone"
+    code, out = cluster("b", "check", "lag")
+    assert (code, "lag=U" in out) == (3, True)
+    assert cluster("b", "check", "errant")[0] == 3
+
+
+def test_a_stopped_sql_thread_is_critical(cluster: Cluster) -> None:
+    cluster.pair.b.replica("STOP", "SQL_THREAD")
+    assert cluster.json("b", "check", "replication")["rule"] == "sql-thread-stopped"
+    assert cluster("b", "check", "lag")[0] == 3
+
+
+def _lag_s(cluster: Cluster) -> float:
+    return float(cluster.json("b", "check", "lag")["perf"][0]["value"] or 0)
+
+
+def test_a_lag_is_told_in_seconds(cluster: Cluster) -> None:
+    b = cluster.pair.b
+    b.replica("STOP", "SQL_THREAD")
+    cluster.pair.a.sql("INSERT INTO test.t (n) VALUES (1)", "SELECT SLEEP(2.2)")
+    with b.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLES test.t READ")
+        b.replica("START", "SQL_THREAD")
+        wait_until(
+            lambda: (cluster.json("b", "check", "lag")["perf"][0]["value"] or 0) >= 2,
+            5,
+            lambda: str(b.status()),
+        )
+        assert cluster("b", "check", "lag", "--critical", "1")[0] == 2
+        assert cluster("b", "check", "lag", "--warning", "1")[0] == 1
+        cursor.execute("UNLOCK TABLES")
+
+
+def test_an_errant_transaction_is_named_by_its_gtid(cluster: Cluster) -> None:
+    b = cluster.pair.b
+    b.open()
+    cluster.pair.a.replica("STOP")
+    b.sql("INSERT INTO test.t (n) VALUES (7)")
+    b.close()
+    with cluster.pair.a.connect() as agent, agent.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('vipguard.open.scratch', 1)")  # what makes an open server the writer
+        found = cluster.json("b", "check", "errant")
+    assert (found["outcome"], found["rule"]) == ("CRITICAL", "errant-transactions")
+    assert found["text"].rsplit(": ", 1)[1] in str(b.value("@@global." + _set_variable(b)))
+
+
+def _set_variable(server: Server) -> str:
+    return "gtid_binlog_pos" if server.flavor == "mariadb" else "gtid_executed"
+
+
+def test_a_busy_writer_makes_no_standby_look_errant(cluster: Cluster) -> None:
+    with cluster.pair.a.connect() as connection, connection.cursor() as cursor:
+        until_s = time.monotonic() + 3
+        answers = []
+        while time.monotonic() < until_s:
+            for _ in range(50):
+                cursor.execute("INSERT INTO test.t (n) VALUES (1)")
+            answers.append(cluster("b", "check", "errant")[0])
+    assert set(answers) == {0}
+
+
+def test_a_hung_server_is_critical_within_the_deadline(cluster: Cluster) -> None:
+    with cluster.pair.b.stopped():
+        began_s = time.monotonic()
+        assert cluster.json("b", "check", "alive")["rule"] == "server-silent"
+        assert time.monotonic() - began_s < 1.5
+
+
+def test_a_wrong_password_is_unknown_not_critical(cluster: Cluster) -> None:
+    cluster.configure("b", cluster.pair.b, password="replication")
+    code, out = cluster("b", "check", "alive")
+    assert (code, "password is wrong" in out) == (3, True)
+
+
+# -- for keepalived, in a network namespace of its own: the server is reached over its socket
+
+
+@pytest.fixture
+def holder(cluster: Cluster, namespace: Namespace) -> Callable[[str], tuple[int, str]]:
+    """`check writer --for-keepalived` where the VIP is, as the wrapper runs it, within its half second."""
+    namespace.check("ip", "addr", "add", VIP, "dev", "lo")
+    return lambda node: _for_keepalived(cluster, node, namespace)
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    namespace = Namespace()
+    try:
+        yield namespace
+    finally:
+        namespace.end()
+
+
+def _for_keepalived(cluster: Cluster, node: str, namespace: Namespace | None = None) -> tuple[int, str]:
+    """A process of its own: its half second runs from the process's start."""
+    argv = [sys.executable, "-m", "vipguard", "--config", str(cluster.config(node)), "check", "writer"]
+    argv = [*argv, "--for-keepalived"] if namespace is None else namespace.argv(*argv, "--for-keepalived")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False, env=environment)
+    return done.returncode, done.stdout
+
+
+def test_a_holder_with_a_server_that_answers_keeps_the_vip(holder: Callable[[str], tuple[int, str]]) -> None:
+    assert holder("a") == (0, "0 holder-healthy this node is the writer\n")
+
+
+def test_a_holder_whose_server_was_killed_loses_the_vip(
+    cluster: Cluster, holder: Callable[[str], tuple[int, str]]
+) -> None:
+    cluster.pair.a.kill()
+    code, out = holder("a")
+    assert (code, out.split()[1]) == (1, "holder-server-absent")
+
+
+def test_a_holder_whose_server_hangs_keeps_the_vip(
+    cluster: Cluster, holder: Callable[[str], tuple[int, str]]
+) -> None:
+    with cluster.pair.a.stopped():
+        code, out = holder("a")
+    assert (code, out.split()[1]) == (0, "holder-server-silent")
+
+
+def test_a_holder_whose_guard_has_a_wrong_password_keeps_the_vip(
+    cluster: Cluster, holder: Callable[[str], tuple[int, str]]
+) -> None:
+    cluster.configure("a", cluster.pair.a, password="replication")
+    code, out = holder("a")
+    assert (code, out.split()[1]) == (0, "holder-server-blind")
+
+
+def test_a_standby_that_sees_everything_well_may_take_the_vip(cluster: Cluster) -> None:
+    code, out = _for_keepalived(cluster, "b")
+    assert (code, out) == (0, "0 candidate-ready this node can take over\n")
+
+
+def test_a_standby_whose_source_died_while_nobody_watched_may_not(cluster: Cluster) -> None:
+    cluster.pair.a.kill()
+    wait_until(lambda: cluster.pair.b.status()["Replica_IO_Running"] == "Connecting", 5, lambda: "the loss")
+    code, out = _for_keepalived(cluster, "b")
+    assert (code, out.split()[1]) == (1, "lag-unknown")
+
+
+def test_the_answer_comes_within_half_a_second_while_the_peer_hangs(
+    cluster: Cluster, namespace: Namespace
+) -> None:
+    with cluster.pair.a.stopped():
+        began_s = time.monotonic()
+        code, _ = _for_keepalived(cluster, "b")
+        took_s = time.monotonic() - began_s
+    assert (code, took_s < 1.0) == (1, True), took_s
+
+
+# -- status
+
+
+def test_status_without_an_agent_shows_both_servers(cluster: Cluster) -> None:
+    status = cluster.json("b", "status")
+    own, peer = status["nodes"]
+    assert (own["node"], own["writable"], own["lag_s"], own["rule"]) == ("b", False, 0.0, "candidate-ready")
+    assert (peer["node"], peer["writable"], peer["vip"]) == ("a", True, None)
+    assert (status["writers"], status["agent"]) == (["a"], "silent")
+    assert cluster("b", "status")[0] == 5
+
+
+def test_status_of_two_open_servers_says_so(cluster: Cluster) -> None:
+    cluster.pair.b.open()
+    assert cluster("b", "status")[0] == 4
+
+
+def test_status_of_two_closed_servers_says_so(cluster: Cluster) -> None:
+    cluster.pair.a.close()
+    assert cluster("b", "status")[0] == 3
+
+
+# -- doctor
+
+
+#: what the scratch servers lack on purpose: they are fast instead of durable, and open at their start
+SCRATCH = {("not-durable", "a"), ("not-durable", "b")}
+
+
+def _own(node: str) -> set[tuple[str, str]]:
+    return {("boots-writable", node)}
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_doctor_finds_on_a_scratch_pair_only_what_it_lacks_on_purpose(cluster: Cluster, node: str) -> None:
+    assert cluster.doctor(node) == SCRATCH | _own(node)
+
+
+def test_doctor_finds_a_missing_grant_on_a_peer(cluster: Cluster) -> None:
+    # the peer sees this host's address as 127.0.0.1
+    cluster.pair.b.open()
+    privilege = "CONNECTION ADMIN" if cluster.pair.flavor == "mariadb" else "CONNECTION_ADMIN"
+    cluster.pair.b.sql("SET sql_log_bin=0", f"REVOKE {privilege} ON *.* FROM 'vipguard'@'127.0.0.1'")
+    assert ("grant-missing", "b") in cluster.doctor("a")
+
+
+def test_doctor_finds_a_missing_epoch_table(cluster: Cluster) -> None:
+    cluster.pair.b.open()
+    cluster.pair.b.sql("SET sql_log_bin=0", "DROP TABLE vipguard.epoch")
+    assert ("epoch-table", "b") in cluster.doctor("b")
+
+
+def test_doctor_finds_a_foreign_epoch(cluster: Cluster) -> None:
+    row = "('invoices', 1, 'x', 'boot', NOW(6))"
+    cluster.pair.b.open()
+    cluster.pair.b.sql("SET sql_log_bin=0", f"INSERT INTO vipguard.epoch VALUES {row}")
+    assert ("foreign-cluster", "b") in cluster.doctor("b")
+
+
+def test_doctor_finds_a_replication_account_that_cannot_be_used(cluster: Cluster) -> None:
+    cluster.pair.b.open()
+    cluster.pair.b.sql("SET sql_log_bin=0", "ALTER USER 'vipguard_repl'@'127.0.0.1' IDENTIFIED BY 'another'")
+    assert ("replication-account", "b") in cluster.doctor("a")
+
+
+def test_doctor_finds_a_server_that_is_down_and_one_that_hangs(cluster: Cluster) -> None:
+    cluster.pair.a.kill()
+    with cluster.pair.b.stopped():
+        found = cluster.doctor("a")
+    assert {("server-absent", "a"), ("server-silent", "b")} <= found
+
+
+def test_doctor_finds_a_long_net_timeout(cluster: Cluster) -> None:
+    variable = "slave_net_timeout" if cluster.pair.flavor == "mariadb" else "replica_net_timeout"
+    cluster.pair.b.sql(f"SET GLOBAL {variable}=60")
+    try:
+        assert ("net-timeout", "b") in cluster.doctor("a")
+    finally:
+        cluster.pair.b.sql(f"SET GLOBAL {variable}=5")
+
+
+@pytest.fixture
+def mysql_cluster(mysql: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cluster:
+    return Cluster(mysql, tmp_path, lambda: capsys.readouterr().out)
+
+
+def test_doctor_finds_a_persisted_read_only_off(mysql_cluster: Cluster) -> None:
+    mysql_cluster.pair.b.sql("SET PERSIST_ONLY super_read_only=OFF")
+    try:
+        assert ("persisted-writable", "b") in mysql_cluster.doctor("a")
+    finally:
+        mysql_cluster.pair.b.sql("RESET PERSIST super_read_only")
+
+
+def test_doctor_finds_a_source_that_is_given_up_soon(mysql_cluster: Cluster) -> None:
+    change = "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=10"
+    mysql_cluster.pair.b.sql("STOP REPLICA", change, "START REPLICA")
+    assert ("retry-count", "b") in mysql_cluster.doctor("a")
+
+
+def test_doctor_changes_nothing(cluster: Cluster) -> None:
+    variable = _set_variable(cluster.pair.a)
+    before = [(server.value(f"@@global.{variable}"), server.closed, server.status()["Replica_IO_Running"])
+              for server in cluster.pair.servers]  # fmt: skip
+    files = sorted(cluster.folder.rglob("*"))
+    cluster.doctor("a")
+    after = [(server.value(f"@@global.{variable}"), server.closed, server.status()["Replica_IO_Running"])
+             for server in cluster.pair.servers]  # fmt: skip
+    assert (after, sorted(cluster.folder.rglob("*"))) == (before, files)
