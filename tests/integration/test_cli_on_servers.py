@@ -244,7 +244,7 @@ def test_a_standby_whose_source_died_while_nobody_watched_may_not(cluster: Clust
     assert (code, out.split()[1]) == (1, "lag-unknown")
 
 
-def test_the_answer_comes_within_half_a_second_while_the_peer_hangs(
+def test_the_answer_comes_within_the_wrappers_second_while_the_peer_hangs(
     cluster: Cluster, namespace: Namespace
 ) -> None:
     with cluster.pair.a.stopped():
