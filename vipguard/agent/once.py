@@ -10,6 +10,7 @@ import fcntl
 import os
 import signal
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,8 @@ from .world import Resting, World, Writing
 
 ASK_S = 0.3
 SETTLE_S = 1.5
+ONE_SHOT_S = 45.0  # the longest that one runs: `hook --within`, and some
+LOCK_POLL_S = 0.01
 _log = get_logger("hook")
 
 
@@ -73,14 +76,28 @@ class Lock:
 
 @contextmanager
 def guarding(policy: Policy) -> Iterator[None]:
-    """The lock for as long as an agent runs. Raises CouldNotDo when another guard has it."""
+    """The lock for as long as an agent runs. Raises CouldNotDo when another agent has it.
+
+    A one-shot gives it back by itself: stopping an agent makes keepalived call one, and the next agent must outwait it.
+    """
     lock = Lock(policy.paths.agent_lock)
     try:
-        if not lock.take():
-            raise CouldNotDo(f"another vipguard (process {lock.holder()}) guards this node already")
+        until_s = time.monotonic() + ONE_SHOT_S
+        while not lock.take():
+            if _agent_answers(policy) or time.monotonic() > until_s:
+                raise CouldNotDo(f"another vipguard (process {lock.holder()}) guards this node already")
+            time.sleep(LOCK_POLL_S)
         yield
     finally:
         lock.close()
+
+
+def _agent_answers(policy: Policy) -> bool:
+    try:
+        ask(policy.paths.agent_socket, "check", ASK_S)
+    except VipguardError:
+        return False
+    return True
 
 
 def reconcile(policy: Policy, within_s: float) -> str:
@@ -100,16 +117,10 @@ def reconcile(policy: Policy, within_s: float) -> str:
                 if lock.take():
                     world = _settle(policy, within_s, may_open=True)
                     break
-                _wait_for_lock(lock)
+                time.sleep(LOCK_POLL_S)
         return f"reconciled once: {type(world.phase).__name__.lower()}"
     finally:
         lock.close()
-
-
-def _wait_for_lock(lock: Lock) -> None:
-    import time
-
-    time.sleep(0.01)
 
 
 def _wants_to_open(world: World) -> bool:
