@@ -17,6 +17,7 @@ class Draft:
     def __init__(self, world: World, now_s: float) -> None:
         self.world, self.now_s = world, now_s
         self.orders: list[Flight] = []
+        self.landed: Flight | None = None  # the flight whose report is being recorded
 
     @property
     def sight(self) -> Sight:

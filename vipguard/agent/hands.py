@@ -209,7 +209,10 @@ class Hands:
         opener, deadline = self._opener, Deadline(effect.deadline_s)
         if opener is None or opener.connection_id != effect.opener:
             raise CouldNotDo("open: the session that was to open is gone", refused=True)
-        opener.open(deadline)
+        left_s = effect.until_s - self._now()
+        if left_s <= 0:
+            raise CouldNotDo("open: this worker came to it too late", refused=True)
+        opener.open(Deadline(min(left_s, effect.deadline_s)))
         opener.write_epoch(self.policy.cluster, effect.row, deadline)
 
     def announce(self, effect: do.Effect) -> None:

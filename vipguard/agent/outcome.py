@@ -62,7 +62,16 @@ def report(draft: Draft, did: Did) -> None:
 
 
 def land(draft: Draft, key: str) -> None:
+    draft.landed = draft.world.flights[key]
     draft.set(flights={k: v for k, v in draft.world.flights.items() if k != key})
+
+
+def _takeover(draft: Draft) -> Takeover | None:
+    """The takeover that the landed flight belongs to: none when it began after the flight did."""
+    phase, landed = draft.world.phase, draft.landed
+    if not isinstance(phase, Taking) or (landed is not None and landed.since_s < phase.takeover.began_s):
+        return None
+    return phase.takeover
 
 
 def expire(draft: Draft) -> None:
@@ -101,9 +110,10 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.forget("track-file")
             draft.note("track-file", "written", value=effect.value)
         case Remember(), _:
+            reserving = effect.memory.epoch > draft.world.memory.epoch
             draft.set(memory=effect.memory)
             draft.forget("memory")
-            if isinstance(draft.world.phase, Taking) and draft.world.phase.takeover.reserved is None:
+            if reserving:
                 _record(draft, reserved=effect.memory.epoch, remembered=True)
         case StartReplication() | StartReceiving(), _:
             draft.set(joined_s=draft.now_s)
@@ -136,8 +146,8 @@ def _taken_step(draft: Draft, did: Did) -> None:
             draft.note("peer-closed", effect.node)
             draft.world = see_peer(draft.world, effect.node, result)
         case AskArp(), Mapping():
-            if isinstance(draft.world.phase, Taking):
-                _record(draft, arp={**draft.world.phase.takeover.arp, **result}, arp_s=draft.now_s)
+            if (takeover := _takeover(draft)) is not None:
+                _record(draft, arp={**takeover.arp, **result}, arp_s=draft.now_s)
         case PrepareOpen(), Prepared():
             if isinstance(draft.world.phase, Writing):
                 draft.set(phase=replace(draft.world.phase, opener=result.connection, since_s=draft.now_s))
@@ -165,20 +175,21 @@ def _claimed(draft: Draft, node: str, result: Claimed) -> None:
         draft.world = see_peer(draft.world, node, result.evidence)
     if result.connection is not None:
         draft.set(claims={**draft.world.claims, node: result.connection})
-        if not isinstance(draft.world.phase, Taking):
+        takeover = _takeover(draft)
+        if takeover is None:
             draft.send(Release(0.5, node))
             return
-        _record(draft, claims={**draft.world.phase.takeover.claims, node: result.connection})
+        _record(draft, claims={**takeover.claims, node: result.connection})
     elif result.evidence.answered:
         _record(draft, failed=("claim-denied", f"another node holds the claim on {node}"))
 
 
 def _record(draft: Draft, **changes: object) -> bool:
-    """Note progress of the takeover under way; False when there is none."""
-    phase = draft.world.phase
-    if not isinstance(phase, Taking):
+    """Note progress of the takeover that the landed flight belongs to; False when it belongs to none."""
+    phase, takeover = draft.world.phase, _takeover(draft)
+    if not isinstance(phase, Taking) or takeover is None:
         return False
-    takeover = replace(phase.takeover, **changes)  # type: ignore[arg-type]
+    takeover = replace(takeover, **changes)  # type: ignore[arg-type]
     draft.set(phase=replace(phase, takeover=takeover))
     return True
 
@@ -186,6 +197,10 @@ def _record(draft: Draft, **changes: object) -> bool:
 def failed(draft: Draft, did: Did, failure: Failed) -> None:
     """A failed step of a takeover ends it; an opening that may have happened is closed at once."""
     effect, phase = did.effect, draft.world.phase
+    if isinstance(effect, Claim):
+        draft.send(Release(0.5, effect.node))  # it may hold the lock; its lane carries this out after it
+    if isinstance(effect, StopReceiving):
+        draft.set(join_due=True)  # it may have stopped
     match effect:
         case CloseServer() | KillServer():
             draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
@@ -223,7 +238,7 @@ def rest(draft: Draft, what: str, rule: str) -> None:
 
 def closed(draft: Draft, phase: Closing) -> None:
     """The close came through, by read_only or by kill."""
-    if phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken"):
+    if phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken", "holder-disk-unfit"):
         hold_off(draft, phase.rule, phase.text)
     rest(draft, "handed-back", phase.rule)
 

@@ -23,7 +23,7 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer
 from ..model.sight import Sight
-from ..model.verdict import Standing, Verdict
+from ..model.verdict import Eligibility, Standing, Verdict
 from ..notify import rejoin
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
@@ -102,7 +102,7 @@ def _resting(draft: Draft) -> None:
         return
     if not sight.vip_here:
         return
-    if world.keepalived.alive is False or (world.said.get("closing") == "adverts-stopped" and sight.parked):
+    if world.keepalived.alive is False or (sight.parked and sight.parked[0] == "adverts-stopped"):
         draft.send(ResetClients(0.6, world.process))
         draft.send(RemoveVip(1.0))
         return
@@ -142,6 +142,8 @@ def _taking(draft: Draft) -> None:
         outcome.abandon(draft, "vip-gone", "the VIP left during the takeover", blame=False)
     elif world.gap_s > world.policy.limits.lease_s:
         outcome.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
+    elif sight.isolated:
+        outcome.abandon(draft, "isolated", "no witness and no peer answers any more")
     elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
         outcome.abandon(draft, "opened-by-another-hand", "the server became writable during the takeover")
     else:
@@ -183,6 +185,10 @@ def _writing(draft: Draft) -> None:
         draft.say("kill", "hung-server", "warning", hang_s=world.policy.limits.hang_s)
         draft.send(KillServer(1.0, world.process))
         return
+    unfit = writer.judge(sight, "holder")
+    if unfit.eligibility is Eligibility.INELIGIBLE and not sight.hung:
+        _close(draft, unfit.rule, unfit.text)
+        return
     facts = world.server.facts if world.server else None
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
@@ -211,7 +217,8 @@ def _closing(draft: Draft) -> None:
         return
     if "KillServer" in world.flights or "CloseServer" in world.flights:
         return
-    if asked_since and server is not None and server.facts is not None and server.facts.closed:
+    opening = "Open" in world.flights  # it could come through after the look
+    if asked_since and not opening and server is not None and server.facts is not None and server.facts.closed:
         outcome.closed(draft, phase)
         return
     left_s = phase.since_s + limits.close_s - draft.now_s
@@ -251,7 +258,8 @@ def _standing(world: World) -> Standing:
 
 
 def _judge(draft: Draft) -> None:
-    """The verdict, and the track file after it. A closing node keeps the VIP until it is closed (law 3)."""
+    """The verdict, and the track file after it. An open node, and a closing one, keeps the VIP until it is closed
+    (law 3)."""
     world = draft.world
     verdict = writer.judge(draft.sight, _standing(world))
     _tell(draft, world.verdict, verdict)
@@ -262,6 +270,8 @@ def _judge(draft: Draft) -> None:
     ):
         return
     wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
+    if wanted == "0" and isinstance(world.phase, Writing):
+        return
     draft.set(track_asked=wanted)
     if world.track != wanted:
         if wanted == "0" and vip and "WriteTrack" not in world.flights:

@@ -173,6 +173,7 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
         memory=memory,
         peers={node.name: PeerSight(node) for node in policy.peers},
         witnesses=dict.fromkeys(policy.witnesses),
+        join_due=True if memory.stopped == boot_id else None,
         good_lag=GoodLag(kept.lag_s, kept.at_s, source_s=now_s) if kept else None,
     )
 
@@ -180,10 +181,10 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
 def wake_s(world: World, now_s: float) -> float:
     """When the agent must look again at the latest: the next tick, or a limit that ends before it."""
     limits, moments = world.policy.limits, [now_s + world.policy.limits.probe_s]
-    if isinstance(world.phase, Writing):
+    if isinstance(world.phase, Taking | Writing):
         moments.append(max(world.outside_s or 0.0, world.watching_s) + limits.lease_s)
-        if world.keepalived.advert_left_s is not None:
-            moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
+    if isinstance(world.phase, Writing) and world.keepalived.advert_left_s is not None:
+        moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
     if world.silent_since_s is not None:
         moments.append(world.silent_since_s + limits.hang_s)
     if world.hold_off is not None:

@@ -40,7 +40,7 @@ def _hung(sight: Sight) -> Decision | None:
 
 def _hung_holder(sight: Sight) -> Decision | None:
     decision = _hung(sight)
-    return decision if decision and sight.peer_eligible else None
+    return decision if decision and sight.peer_eligible and sight.policy.fence.kill_hung else None
 
 
 def _hung_alone(sight: Sight) -> Decision | None:

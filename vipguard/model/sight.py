@@ -58,6 +58,7 @@ class Sight:
     peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
     takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
     candidacy, with its text. `promoted`: the operator said that this node shall be the writer, whatever is missing.
+    `copying`: a fresh copy of this node was begun and is not whole.
     """
 
     now_s: float
@@ -78,6 +79,7 @@ class Sight:
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
     promoted: bool = False
+    copying: str | None = None
 
     @property
     def vip_here(self) -> bool:
@@ -92,11 +94,15 @@ class Sight:
     @property
     def isolated(self) -> bool:
         """No witness and no peer has answered for the whole `lease_s`, though we were looking all that time."""
-        lease_s = self.policy.limits.lease_s
+        return self.now_s >= self.lease_ends_s
+
+    @property
+    def lease_ends_s(self) -> float:
+        """When this node is isolated, unless somebody answers before."""
         heard_s = (
             self.watching_since_s if self.outside_s is None else max(self.outside_s, self.watching_since_s)
         )
-        return self.now_s - heard_s >= lease_s
+        return heard_s + self.policy.limits.lease_s
 
     @property
     def peer_eligible(self) -> bool:

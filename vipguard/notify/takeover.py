@@ -241,7 +241,7 @@ def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
 
 
 def _ahead(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> str | None:
-    """A closed peer of our epoch or a later one that has more than was drained: seen only after the IO thread stopped."""
+    """A closed peer of our epoch or a later one that has more than was drained: seen only after receiving stopped."""
     for name, kind in found.items():
         seen = sight.peers[name].evidence
         if kind is not PeerClass.CLOSED or seen is None or seen.facts is None or takeover.drained is None:
@@ -295,7 +295,7 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
         if seen is not None and seen.facts is not None and seen.facts.claim_lock != connection:
             return _refuse("claim-lost", f"the claim on {name} was lost")
     row = EpochRow(reserved, sight.policy.node, takeover.boot_id)
-    effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row)
+    effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row, sight.lease_ends_s)
     return Due(
         "open", f"opening with epoch {reserved}", (effect,), within_s=sight.policy.limits.deadline_s * 3
     )
