@@ -89,7 +89,6 @@ class Hands:
         self._probe = ServerProbe(Connector.local(policy.mysql), *locks)
         self._claimer = ServerProbe(Connector.local(policy.mysql), *locks)
         self._peers = {name: ServerProbe(connect, *locks) for name, connect in self._remote.items()}
-        self._acting: Session | None = None
         self._opener: Opener | None = None
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
         self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
@@ -144,7 +143,10 @@ class Hands:
         return Claimed(facts.connection_id if held and facts else None, after)
 
     def release(self, effect: do.Release) -> None:
-        prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
+        if effect.node == self.policy.node:
+            self._claimer.close()  # the lock goes with its session, which is for nothing else
+            return
+        prober = self._peers[effect.node]
         if prober.session is not None:
             try:
                 release_claim(prober.session, self.policy.claim_lock, Deadline(effect.deadline_s))
@@ -182,17 +184,13 @@ class Hands:
         return gtid
 
     def _with_session(self, act: Callable[[Session, Deadline], Any], effect: do.Effect) -> Any:
-        """On the acting session, made anew if it was lost; these statements may be sent twice without harm."""
+        """On a session of its own: one left idle would hold MySQL's clean shutdown up for ten seconds."""
         deadline = Deadline(effect.deadline_s)
-        if self._acting is None or not self._acting.is_open:
-            self._acting = self._for_acts(deadline)
+        session = self._for_acts(deadline)
         try:
-            return act(self._acting, deadline)
-        except CouldNotDo:
-            if self._acting.is_open:
-                raise
-            self._acting = self._for_acts(deadline)
-            return act(self._acting, deadline)
+            return act(session, deadline)
+        finally:
+            session.close()
 
     def prepare_open(self, effect: do.PrepareOpen) -> Prepared:
         self.drop_opener(effect)
