@@ -29,7 +29,7 @@ class KeepalivedSeen:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Answers from outside: witnesses and peers' hosts by ping, as address to (answered, sent); peers' adverts."""
+    """Answers from outside: witnesses by name and peers' hosts by address, as (answered, sent); peers' adverts."""
 
     pings: Mapping[str, tuple[float, float]]
     adverts: Mapping[str, float]

@@ -23,8 +23,8 @@ from ..model.verdict import Standing
 from ..probe import disk as disk_probe
 from ..probe import procnet
 from ..probe.keepalived import KeepalivedWatch
+from ..probe.reach import Reach
 from ..probe.server import ServerProbe
-from ..probe.witness import Pinger
 from ..session import Connector, Tls, boottime_s
 from .event import Heard
 from .fold import fold, see_address, see_peer, see_server
@@ -178,16 +178,16 @@ def _ping(policy: Policy, watch_s: float) -> dict[str, tuple[float, float]]:
     Raises CouldNotLook without the right to ping.
     """
     peers = [node.address for node in policy.peers]
-    pinger = Pinger((*policy.witnesses, *peers), boottime_s)
+    reach = Reach(policy.witnesses, peers, boottime_s)
     awaited, found = set(policy.witnesses or peers), dict[str, tuple[float, float]]()
     until_s = boottime_s() + watch_s
     try:
         while awaited - found.keys() and boottime_s() < until_s:
-            pinger.send()
+            reach.send()
             next_s = min(until_s, boottime_s() + policy.limits.probe_s)
             while awaited - found.keys() and boottime_s() < next_s:
-                select.select([pinger.fileno()], [], [], max(0.0, next_s - boottime_s()))
-                found.update(pinger.drain())
+                select.select([reach.fileno()], [], [], max(0.0, next_s - boottime_s()))
+                found.update(reach.drain())
     finally:
-        pinger.close()
+        reach.close()
     return found

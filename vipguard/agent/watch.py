@@ -20,7 +20,7 @@ from ..probe.address import AddressWatch
 from ..probe.adverts import AdvertWatch
 from ..probe.fifo import FifoWatch
 from ..probe.keepalived import KeepalivedWatch
-from ..probe.witness import Pinger
+from ..probe.reach import Reach
 from ..session.process import is_exiting
 from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
 
@@ -38,7 +38,7 @@ class Watch:
         self._address = AddressWatch(policy.vip.interface, policy.vip.ip, now)
         self._adverts = AdvertWatch(policy.vip.interface, policy.vip.router_id, now)
         self._keepalived = KeepalivedWatch(policy.vrrp.pid_file)
-        self._pinger = Pinger(self._targets(policy), now)
+        self._reach = self._reaching(policy)
         self._seen = KeepalivedEvidence()
         self._heard: dict[str, float] = {}
         self._ignored: set[str] = set()
@@ -46,16 +46,16 @@ class Watch:
         for watcher in (self._fifo, self._address, self._keepalived):
             self.epoll.register(watcher.fileno(), watcher.epoll_mask)
 
-    @staticmethod
-    def _targets(policy: Policy) -> list[str]:
-        return [*policy.witnesses, *(node.address for node in policy.peers)]
+    def _reaching(self, policy: Policy) -> Reach:
+        hosts = [node.address for node in policy.peers]
+        return Reach(policy.witnesses, hosts, self._now, policy.vip.interface)
 
     def follow(self, policy: Policy) -> None:
         """Take over a new configuration's witnesses."""
-        if self._targets(policy) != self._targets(self.policy):
-            pinger = Pinger(self._targets(policy), self._now)
-            self._pinger.close()
-            self._pinger = pinger
+        if policy.witnesses != self.policy.witnesses:
+            reach = self._reaching(policy)
+            self._reach.close()
+            self._reach = reach
         self.policy = policy
 
     def wait(self, timeout_s: float) -> set[int]:
@@ -83,14 +83,14 @@ class Watch:
         return [AddressSeen(evidence)] if evidence is not None else []
 
     def tick(self) -> list[Event]:
-        """Everything that is looked at on each tick; the next pings go out."""
-        pings = self._pinger.drain()
-        self._pinger.send()
+        """Everything that is looked at on each tick; the witnesses and the peers' hosts are asked again."""
+        answers = self._reach.drain()
+        self._reach.send()
         keepalived = self._look_at_keepalived()
         return [
             *self._addresses(),  # a look that failed is made again
             KeepalivedSeen(keepalived),
-            Heard(pings, self._heard),
+            Heard(answers, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
         ]
 
@@ -145,7 +145,7 @@ class Watch:
         self.epoll.register(fifo.fileno(), fifo.epoll_mask)
 
     def close(self) -> None:
-        for watcher in (self._fifo, self._address, self._adverts, self._keepalived, self._pinger):
+        for watcher in (self._fifo, self._address, self._adverts, self._keepalived, self._reach):
             watcher.close()
         self.epoll.close()
 

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from vipguard.config import relations
 from vipguard.config.host import default_gateways, secret
-from vipguard.config.values import NAME, At, Table, address, known, need, section, shown, value
+from vipguard.config.values import NAME, At, Table, address, known, need, section, shown, value, witness
 from vipguard.model import policy as model
 from vipguard.model.policy import Policy
 
@@ -208,7 +208,7 @@ def _witnesses(at: At, table: Table, ours: tuple[str, ...]) -> tuple[str, ...]:
         at_list, given = at / "addresses", table["addresses"]
         if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
             raise at_list.wrong(f"is {shown(given)}", 'write a list of addresses, for example ["10.73.0.1"]')
-        found = tuple(dict.fromkeys(address(at_list, item) for item in given))
+        found = tuple(dict.fromkeys(witness(at_list, item) for item in given))
     else:
         found = tuple(gateway for gateway in default_gateways() if gateway not in ours)[:1]
     if not found:

@@ -10,6 +10,7 @@ import re
 from vipguard.config.values import NAME, At, shown
 from vipguard.model import policy as model
 from vipguard.model.policy import Policy
+from vipguard.model.witness import parse as parse_witness
 
 WRAPPER_S = 1.0  # keepalived gives the check wrapper one second
 PROBES_IN_LEASE = 3
@@ -101,17 +102,18 @@ def _limits(at: At, limits: model.Limits) -> None:
 
 def _addresses(at: At, policy: Policy) -> None:
     at_vip, at_witnesses = at / "vip" / "address", at / "witness" / "addresses"
+    witnesses = [parse_witness(name).address for name in policy.witnesses]
     for node in policy.nodes:
         if node.address == policy.vip.ip:
             remedy = "give the VIP an address of its own"
             raise at_vip.wrong(f"is {policy.vip.ip}, node {node.name}'s own address", remedy)
-        if node.address in policy.witnesses:
+        if node.address in witnesses:
             remedy = "name a host that is none of the nodes, such as the router"
             raise at_witnesses.wrong(f"names node {node.name}'s address {node.address}", remedy)
         if policy.vrrp.unicast and ipaddress.ip_address(node.address).version != policy.vip.version:
             problem = f"is true, but node {node.name}'s address is not of the VIP's family"
             remedy = "give VIP and nodes addresses of one family, or set it false"
             raise (at / "vrrp" / "unicast").wrong(problem, remedy)
-    if policy.vip.ip in policy.witnesses:
+    if policy.vip.ip in witnesses:
         remedy = "name hosts that stay where they are, such as the router"
         raise at_witnesses.wrong(f"names the VIP {policy.vip.ip}", remedy)

@@ -9,6 +9,8 @@ import re
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from vipguard.errors import ConfigError
+from vipguard.model.witness import Witness
+from vipguard.model.witness import parse as parse_witness
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 Table = dict[str, Any]
@@ -86,6 +88,18 @@ def address(at: At, text: str) -> str:
     if found.is_multicast or found.is_unspecified or found.is_reserved:
         raise at.wrong(f"is {shown(text)}, which no host can have", "write the host's own address")
     return str(found)
+
+
+def witness(at: At, text: str) -> str:
+    """A witness's name: an address that is pinged, or an address with a port that is connected to."""
+    try:
+        found = parse_witness(text)
+    except ValueError as exc:
+        if re.fullmatch(r"\[.*\]:.*|[^:]*:[^:]*", text):
+            remedy = 'write "ADDRESS:PORT", for IPv6 "[ADDRESS]:PORT"; names are not looked up'
+            raise at.wrong(f"is {shown(text)}", remedy) from exc
+        return address(at, text)
+    return Witness(address(at, found.address), found.port).name
 
 
 def shown(given: Any) -> str:

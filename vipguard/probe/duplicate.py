@@ -61,8 +61,8 @@ def ask_many(interface: str, ips: Iterable[str], wait_s: float, first: bool = Fa
         frames: dict[IpAddress, bytes] = {}
         for text, ip in asked.items():
             if (
-                _on_link(route_socket, index, ip)
-                and (frame := _question(route_socket, index, own, ip)) is not None
+                on_link(route_socket, index, ip)
+                and (frame := question(route_socket, index, own, ip)) is not None
             ):
                 frames[ip], answers[text] = frame, ()
         if not frames:
@@ -91,7 +91,7 @@ def _exchange(
     try:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         try:
-            packets.attach_filter(sock, _FILTER)
+            packets.attach_filter(sock, ANSWERS)
             sock.bind((interface, packets.ETH_P_ALL))
             until_s = time.monotonic() + wait_s
             for frame in frames.values():
@@ -144,7 +144,8 @@ def _target_option(options: bytes) -> bytes | None:
     return None
 
 
-def _question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) -> bytes | None:
+def question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) -> bytes | None:
+    """The frame that asks on the link who has `ip`; None for IPv6 without a link-local address to ask from."""
     from scapy.layers.l2 import ARP, Ether
 
     if ip.version == 4:
@@ -168,7 +169,7 @@ def _question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) 
     return bytes(Ether(src=own, dst=(_ALL_NODES_MAC_START + b"\xff" + low).hex(":"), type=_ETH_P_IPV6) / ask)
 
 
-def _on_link(route_socket: socket.socket, index: int, ip: IpAddress) -> bool:
+def on_link(route_socket: socket.socket, index: int, ip: IpAddress) -> bool:
     """By the kernel's route: straight out of this interface, or to this host itself (it holds the VIP)."""
     request = rtmsg()
     request["family"], request["dst_len"] = (
@@ -196,7 +197,7 @@ def _own_macs(route_socket: socket.socket) -> Iterator[str]:
             yield str(mac).lower()
 
 
-_FILTER = packets.accept_either(
+ANSWERS = packets.accept_either(
     packets.accept_when((LD_H, 12, _ETH_P_ARP), (LD_W, 14, 0x00010800)),
     packets.accept_when((LD_H, 12, _ETH_P_IPV6), (LD_B, 20, _ICMPV6), (LD_B, 54, _NEIGHBOUR_ADVERT)),
 )
