@@ -35,6 +35,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "server-blind": replace(STANDBY, server=healthy.BLIND),
         "other-cluster": with_facts(STANDBY, other_cluster="invoices"),
         "keepalived-dead": replace(STANDBY, keepalived=DEAD_KEEPALIVED),
+        "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
         "parked": replace(STANDBY, parked=PARKED),
         "not-read-only": with_facts(STANDBY, closed=False),
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
@@ -53,6 +54,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "takeover-other-cluster": with_facts(TAKER, other_cluster="invoices"),
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
+        "takeover-copy-unfinished": replace(TAKER, copying="a fresh copy of db2 was broken off"),
         "takeover-parked": replace(TAKER, parked=PARKED),
         "taking-over": TAKER,
     },
@@ -446,6 +448,7 @@ OVERRIDDEN = {
     "errant transactions": replace(STANDBY, errant=ERRANT),
 }
 NOT_OVERRIDDEN = {
+    "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
     "server-absent": replace(STANDBY, server=healthy.ABSENT),
     "server-blind": replace(STANDBY, server=healthy.BLIND),
     "other-cluster": with_facts(STANDBY, other_cluster="invoices"),

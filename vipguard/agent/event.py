@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model.effect import Effect
-from ..model.evidence import AddressEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
+from ..model.evidence import AddressEvidence, CopyEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
 from ..model.policy import Policy
 
 
@@ -47,6 +47,13 @@ class TrackSeen:
     """The track file's content; None where there is none."""
 
     value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopySeen:
+    """The mark of a fresh copy that is not whole; None where there is none."""
+
+    evidence: CopyEvidence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +112,14 @@ class Looked:
 
 
 Event = (
-    Tick | AddressSeen | KeepalivedSeen | Heard | ProcessExiting | TrackSeen | Reconfigured | Command | Did
+    Tick
+    | AddressSeen
+    | KeepalivedSeen
+    | Heard
+    | ProcessExiting
+    | TrackSeen
+    | CopySeen
+    | Reconfigured
+    | Command
+    | Did
 )

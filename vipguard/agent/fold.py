@@ -8,7 +8,17 @@ from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of
-from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, Reconfigured, Tick, TrackSeen
+from .event import (
+    AddressSeen,
+    CopySeen,
+    Event,
+    Heard,
+    KeepalivedSeen,
+    ProcessExiting,
+    Reconfigured,
+    Tick,
+    TrackSeen,
+)
 from .world import Resting, Starting, World
 
 
@@ -27,6 +37,9 @@ def fold(world: World, event: Event, now_s: float) -> World:
             return _exiting(world, process, now_s)
         case TrackSeen(value):
             return replace(world, track=value)
+        case CopySeen(copy):
+            due = True if world.copying is not None and copy is None else world.join_due
+            return replace(world, copying=copy, join_due=due)
         case Reconfigured(policy):
             peers = {node.name: world.peers.get(node.name, PeerSight(node)) for node in policy.peers}
             peers = {node.name: replace(peers[node.name], node=node) for node in policy.peers}

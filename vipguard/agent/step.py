@@ -97,6 +97,8 @@ def _resting(draft: Draft) -> None:
     assert isinstance(world.phase, Resting)
     facts = world.server.facts if world.server and world.server.asked_at_s >= world.phase.since_s else None
     why = why_close(Belief(None), sight) if facts is not None and not facts.closed else None
+    if world.copying is not None and world.copying.working and not sight.vip_here:
+        why = None  # MySQL's clone empties a server only without super_read_only; read_only stays
     if why is not None:
         _close(draft, *why)
         return
@@ -106,7 +108,7 @@ def _resting(draft: Draft) -> None:
         draft.send(ResetClients(0.6, world.process))
         draft.send(RemoveVip(1.0))
         return
-    if facts is None or sight.parked or sight.isolated or not world.may_open:
+    if facts is None or sight.parked or sight.copying or sight.isolated or not world.may_open:
         return
     if sight.claimed_by_other:
         outcome.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
@@ -290,7 +292,7 @@ def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
 def _join(draft: Draft) -> None:
     """Replication is started only where this agent or a restart stopped it; an operator's STOP stays."""
     world, sight = draft.world, draft.sight
-    if not world.join_due or world.server is None or not world.server.answered:
+    if not world.join_due or world.copying or world.server is None or not world.server.answered:
         return
     if not isinstance(world.phase, Resting | Writing):
         return

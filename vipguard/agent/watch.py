@@ -22,7 +22,8 @@ from ..probe.fifo import FifoWatch
 from ..probe.keepalived import KeepalivedWatch
 from ..probe.reach import Reach
 from ..session.process import is_exiting
-from .event import AddressSeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
+from ..state import mark
+from .event import AddressSeen, CopySeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
 
 _log = get_logger("watch")
 
@@ -92,11 +93,13 @@ class Watch:
             KeepalivedSeen(keepalived),
             Heard(answers, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
+            CopySeen(mark.look(self.policy.paths.copy_mark)),
         ]
 
     def look(self) -> list[Event]:
-        """The track file and the addresses, afresh: a start that knew of the VIP alone would overwrite a "1"."""
-        seen: list[Event] = [TrackSeen(track_file.read(self.policy.paths.track_file))]
+        """The marks on disk and the addresses, afresh: a start that knew of the VIP alone would overwrite a "1"."""
+        paths = self.policy.paths
+        seen: list[Event] = [TrackSeen(track_file.read(paths.track_file)), CopySeen(mark.look(paths.copy_mark))]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))
         return seen

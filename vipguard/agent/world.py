@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..model.effect import Effect, ProbePeer
 from ..model.evidence import (
     AddressEvidence,
+    CopyEvidence,
     DiskEvidence,
     KeepalivedEvidence,
     ProcessId,
@@ -121,6 +122,7 @@ class World:
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
+    copying: CopyEvidence | None = None
     track: str | None = None
     track_asked: str | None = None
     flights: Mapping[str, Flight] = field(default_factory=dict)
@@ -149,12 +151,18 @@ class World:
             memory=self.memory,
             parked=self._parked(now_s),
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
+            copying=None if self.copying is None else _unfinished(self.copying),
         )
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:
         if self.hold_off is not None and now_s < self.hold_off.until_s:
             return self.hold_off.rule, f"gave a takeover up: {self.hold_off.text}"
         return ("diverged", self.diverged) if self.diverged is not None else None
+
+
+def _unfinished(copy: CopyEvidence) -> str:
+    state = "is being made" if copy.working else "was broken off: `vipguard rejoin --discard` makes it again"
+    return f"a fresh copy of {copy.source}, begun at {copy.since}, {state}"
 
 
 def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_open: bool = True) -> World:

@@ -75,6 +75,10 @@ def _parked(sight: Sight) -> Decision | None:
     return (NO, sight.parked[1], (("parked_by", sight.parked[0]),)) if sight.parked else None
 
 
+def _copying(sight: Sight) -> Decision | None:
+    return (NO, sight.copying, ()) if sight.copying else None
+
+
 def _writable(sight: Sight) -> Decision | None:
     facts = sight.server.facts if sight.server else None
     return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
@@ -166,6 +170,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("server-blind", _blind),
     ("other-cluster", _other_cluster),
     ("keepalived-dead", _keepalived_dead),
+    ("copy-unfinished", _copying),
     ("parked", _unless_promoted(_parked)),
     ("not-read-only", _writable),
     ("replication-broken", _unless_entitled(_threads)),
@@ -185,6 +190,7 @@ TAKING: tuple[Row, ...] = (
     ("takeover-other-cluster", _other_cluster),
     ("takeover-keepalived-dead", _keepalived_dead),
     ("takeover-isolated", _isolated),
+    ("takeover-copy-unfinished", _copying),
     ("takeover-parked", _parked),
     ("taking-over", _yes("this node has the VIP and is taking over")),
 )

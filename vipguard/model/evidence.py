@@ -126,6 +126,16 @@ class DiskEvidence:
     writable: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class CopyEvidence:
+    """A fresh copy of this node that is not whole: begun at `since` from node `source`. `working`: by a process that
+    lives."""
+
+    since: str
+    source: str
+    working: bool
+
+
 VrrpState = Literal["INIT", "MASTER", "BACKUP", "FAULT", "STOP"]
 
 

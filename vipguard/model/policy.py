@@ -132,6 +132,10 @@ class Paths:
     def state_file(self) -> str:
         return f"{self.state}/state.json"
 
+    @property
+    def copy_mark(self) -> str:
+        return f"{self.state}/copy-unfinished"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
