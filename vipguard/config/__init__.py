@@ -33,6 +33,7 @@ SOURCE_PASSWORD_MAX = 32  # MySQL's CHANGE REPLICATION SOURCE
 _SECTIONS: dict[str, type[Any]] = {
     "mysql": model.Mysql,
     "replication": model.Replication,
+    "copy": model.Copy,
     "limits": model.Limits,
     "paths": model.Paths,
     "disk": model.Disk,
@@ -232,4 +233,8 @@ def _with_secrets(at: At, policy: Policy) -> Policy:
             problem = f"names {replication.password_file}, which holds {len(replication.password)} characters"
             remedy = f"use at most {SOURCE_PASSWORD_MAX}: MySQL takes no more from a replica"
             raise at_file.wrong(problem, remedy)
-    return dataclasses.replace(policy, mysql=mysql, replication=replication)
+    copy = policy.copy
+    if copy.password_file:
+        at_file = at / "copy" / "password_file"
+        copy = dataclasses.replace(copy, password=secret(at_file, copy.password_file))
+    return dataclasses.replace(policy, mysql=mysql, replication=replication, copy=copy)

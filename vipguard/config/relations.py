@@ -48,7 +48,7 @@ def _cluster(at: At, policy: Policy) -> None:
 
 
 def _users(at: At, policy: Policy) -> None:
-    users = [("mysql", policy.mysql.user)]
+    users = [("mysql", policy.mysql.user), ("copy", policy.copy.user)]
     if policy.replication:
         users.append(("replication", policy.replication.user))
         if policy.replication.user == policy.mysql.user:

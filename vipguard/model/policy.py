@@ -65,6 +65,22 @@ class Replication:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """How a fresh copy of this node is made. `command`: by another's hands, docs/rejoin.md says with what.
+
+    `user`: MariaDB's local superuser, who loads the copy over the socket; with `password_file`, else without a
+    password, as unix_socket takes root's. `mb_s_max`: what is read from the writer, in MB (1,000,000 bytes) a second.
+    """
+
+    command: str = ""
+    user: str = "root"
+    password_file: str = ""
+    password: str = field(default="", repr=False)  # a logged policy must not tell it
+    mb_s_max: float = 100.0
+    within_s: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds, all in seconds. `probe_s` is how often; `deadline_s` is one probe's total."""
 
@@ -150,6 +166,7 @@ class Policy:
     durability: Literal["async", "lossless"] = "async"
     mysql: Mysql = Mysql()
     replication: Replication | None = None
+    copy: Copy = Copy()
     limits: Limits = Limits()
     witnesses: tuple[str, ...] = ()
     paths: Paths = Paths()

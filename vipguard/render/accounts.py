@@ -18,6 +18,13 @@ OPERATOR = {
         "REPLICATION CLIENT, PROCESS, RELOAD, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, REPLICATION_SLAVE_ADMIN"
     ),
 }
+COPIED = {
+    MARIADB: "SELECT, SHOW VIEW, TRIGGER, EVENT",
+    "mysql": "BACKUP_ADMIN",
+}
+"""What a node needs on the writer to make itself a fresh copy of it."""
+COPIES = {"mysql": "CLONE_ADMIN"}
+"""What it needs at home for that; MariaDB's copy is loaded by the local superuser."""
 EPOCH_TABLE = """\
 CREATE TABLE IF NOT EXISTS vipguard.epoch (
     cluster VARCHAR(64) NOT NULL PRIMARY KEY,
@@ -39,6 +46,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         + f"GRANT {OPERATOR[flavor]} ON *.* TO {_name(user, host)};\n"
         + (f"GRANT SELECT ON performance_schema.* TO {_name(user, host)};\n" if flavor != MARIADB else "")
         + f"GRANT SELECT, INSERT, UPDATE, DELETE ON vipguard.* TO {_name(user, host)};\n"
+        + _copy(flavor, user, host)
         for host in ("localhost", *addresses)
     )
     parts = [
@@ -82,6 +90,12 @@ def _after(flavor: Flavor) -> str:
         "-- as it was; where the text stopped before this line: SET GLOBAL super_read_only = ON\n"
         "SET GLOBAL super_read_only = @vipguard_super_read_only;\n"
     )
+
+
+def _copy(flavor: Flavor, user: str, host: str) -> str:
+    """Grants for `vipguard rejoin --discard`: from the nodes' addresses a copy is read, at home it is written."""
+    granted = COPIES.get(flavor) if host == "localhost" else COPIED[flavor]
+    return f"GRANT {granted} ON *.* TO {_name(user, host)};\n" if granted else ""
 
 
 def _replication(replication: Replication | None, addresses: list[str], with_passwords: bool) -> str:

@@ -36,6 +36,7 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
             "sync_binlog = 1",
             "innodb_flush_log_at_trx_commit = 1",
         ],
+        **_clone(flavor),
         "Two writers, should there ever be two, would at least not choose the same keys.": [
             f"auto_increment_increment = {len(policy.nodes)}",
             f"auto_increment_offset = {position}",
@@ -64,6 +65,13 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
         "." if flavor == MARIADB else ",\n# in particular no persisted super_read_only=OFF (mysqld-auto.cnf)."
     )
     return f"{head}{persisted}\n{_GROUP}{body}\n"
+
+
+def _clone(flavor: Flavor) -> dict[str, list[str]]:
+    if flavor == MARIADB:
+        return {}
+    why = "A node that went apart is made a fresh copy of the writer by it (vipguard rejoin --discard)."
+    return {why: ["plugin_load_add = mysql_clone.so"]}
 
 
 def _closed(flavor: Flavor) -> list[str]:
