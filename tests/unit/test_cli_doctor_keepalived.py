@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -299,6 +300,25 @@ def test_a_track_file_that_others_can_write_is_found(running: Policy) -> None:
 def test_a_missing_track_file_is_found(running: Policy) -> None:
     os.unlink(running.paths.track_file)
     assert rules(installed.run_time_files(running)) == ["track-file-missing"]
+
+
+def test_a_fifo_that_the_agent_does_not_read_is_found(running: Policy) -> None:
+    """As after a reload of a keepalived that had made the FIFO itself."""
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(running.paths.agent_socket)
+        agent.listen()
+        descriptor = os.open(running.paths.fifo, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert rules(installed.fifo_reader(running)) == []
+            os.unlink(running.paths.fifo)
+            os.mkfifo(running.paths.fifo, 0o600)
+            assert rules(installed.fifo_reader(running)) == ["fifo-unread"]
+        finally:
+            os.close(descriptor)
+
+
+def test_a_fifo_without_an_agent_is_not_asked_for_its_reader(running: Policy) -> None:
+    assert rules(installed.fifo_reader(running)) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import difflib
 import os
 import re
 import shlex
+import socket
 import stat
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     """Everything about keepalived on this host: the program, the run-time files, and the configuration at `path`."""
     yield from _version()
     yield from run_time_files(policy)
+    yield from fifo_reader(policy)
     try:
         root = conf.read(path)
     except CouldNotLook as exc:
@@ -104,6 +107,37 @@ def _run_file(path: str, rule: str, is_kind: object, kind: str, forbidden: int) 
     elif status.st_uid != 0 or status.st_mode & forbidden:
         text = f"{path} is open to others than root ({_who(status)})"
         yield error("keepalived", f"{rule}-open", text, f"run: chown root {path}; chmod 0600 {path}")
+
+
+def fifo_reader(policy: Policy) -> Iterator[Diagnosis]:
+    """Is the FIFO that keepalived writes the one that the agent reads? A reload of keepalived replaces its own."""
+    fifo, reader = _stat(policy.paths.fifo), _agent_pid(policy.paths.agent_socket)
+    if fifo is None or reader is None:
+        return
+    try:
+        opened = [
+            os.stat(entry.path) for entry in os.scandir(f"/proc/{reader}/fd") if os.path.exists(entry.path)
+        ]
+    except OSError as exc:
+        text = f"cannot see what the agent (process {reader}) reads: {exc.strerror}"
+        yield warning("keepalived", "not-looked-at", text, "run doctor as root")
+        return
+    if (fifo.st_dev, fifo.st_ino) not in {(status.st_dev, status.st_ino) for status in opened}:
+        text = f"the agent (process {reader}) does not read {policy.paths.fifo}: somebody else made it anew"
+        remedy = "stop keepalived, remove it, restart vipguard-agent, start keepalived"
+        yield error("keepalived", "fifo-unread", text, remedy)
+
+
+def _agent_pid(path: str) -> int | None:
+    """The process that listens on the agent's socket; None where nobody does."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+            agent.settimeout(1.0)
+            agent.connect(path)
+            pid, _, _ = struct.unpack("3i", agent.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError:
+        return None
+    return int(pid) or None
 
 
 def program(keyword: str, command: str) -> Iterator[Diagnosis]:
