@@ -88,3 +88,23 @@ def test_the_words_of_old_are_gone(mysql: Pair) -> None:
         with pytest.raises(pymysql.MySQLError) as raised:
             mysql.b.sql(statement)
         assert raised.value.args[0] == 1064
+
+
+def test_what_was_received_survives_a_restart_and_is_told(mysql: Pair) -> None:
+    """Without relay_log_recovery; the SQL thread applies it, though the source is dead."""
+    blocker = mysql.b.connect()
+    blocker.cursor().execute("LOCK TABLES test.t READ")
+    mysql.a.sql(*["INSERT INTO test.t (n) VALUES (1)"] * 100)
+    target = mysql.a.value("@@global.gtid_executed")
+    table = "performance_schema.replication_connection_status"
+    received = f"(SELECT GTID_SUBSET('{{}}', RECEIVED_TRANSACTION_SET) FROM {table})"
+    missing = f"GTID_SUBTRACT('{target}', @@global.gtid_executed)"
+    wait_until(lambda: mysql.b.value(received.format(mysql.b.value(missing))) == 1, 10)
+    mysql.a.kill()
+    mysql.b.kill()
+    mysql.b.start()
+    assert mysql.b.value("@@global.relay_log_recovery") == 0
+    assert mysql.b.value(missing) != "" and mysql.b.status()["Replica_SQL_Running"] == "No"
+    assert mysql.b.value(received.format(mysql.b.value(missing))) == 1
+    mysql.b.replica("START", "SQL_THREAD")
+    wait_until(lambda: mysql.b.value("(SELECT COUNT(*) FROM test.t)") == 100, 10)
