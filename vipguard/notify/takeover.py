@@ -9,7 +9,7 @@ session that opens; last a look that is newer than that session; then open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..model.effect import (
     AskArp,
@@ -25,53 +25,16 @@ from ..model.effect import (
     StopReceiving,
 )
 from ..model.evidence import Answer, EpochRow
-from ..model.gtid import GtidSet
 from ..model.memory import KeptLag, Memory
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass, classify
+from .record import Due, Takeover, refuse
+from .silent import ARP_S, await_silent
 
-ARP_S = 0.02  # one probe's wait for a foreign answer
-ARP_AGAIN_S = 0.1
+__all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due"]
+
 STOP_S = 3.0  # MySQL's IO thread takes 2 s to stop while it connects to a host that swallows packets
 ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Takeover:
-    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there."""
-
-    began_s: float
-    boot_id: str
-    claims: Mapping[str, int] = field(default_factory=dict)
-    arp: Mapping[str, bool | None] = field(default_factory=dict)
-    arp_s: float = 0.0
-    reserved: int | None = None
-    remembered: bool = False
-    received: GtidSet | None = None
-    stopped: bool = False
-    drained: GtidSet | None = None
-    opener: int | None = None
-    prepared_s: float = 0.0
-    looked_s: float | None = None
-    opened: bool = False
-    failed: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What is due: effects to send, and the rule of what is waited for, with the most it may take (None: a wait that
-    other limits bound). `refuse`: give up by this rule. `complete`: the node is the writer."""
-
-    waiting: str
-    text: str
-    effects: tuple[Effect, ...] = ()
-    within_s: float | None = None
-    refuse: bool = False
-    complete: bool = False
-
-
-def _refuse(rule: str, text: str) -> Due:
-    return Due(rule, text, refuse=True)
 
 
 def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
@@ -95,7 +58,7 @@ def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
 def due(takeover: Takeover, sight: Sight) -> Due:
     """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
     if takeover.failed is not None:
-        return _refuse(*takeover.failed)
+        return refuse(*takeover.failed)
     if takeover.opened:
         return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     found = classes(takeover, sight)
@@ -137,7 +100,7 @@ def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
 def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
     legit = [name for name, kind in found.items() if kind is PeerClass.LEGIT]
     if legit:
-        return _refuse(
+        return refuse(
             "peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP"
         )
     to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
@@ -149,53 +112,7 @@ def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
 
 
 def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
-    """A silent peer that is cut off closes itself after lease and close; nobody is sure of it before."""
-    silent = [sight.peers[name] for name, kind in found.items() if kind is PeerClass.SILENT]
-    if not silent or sight.promoted:
-        return None
-    names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
-    if sight.policy.silent_peer == "wait":
-        return _refuse("silent-peer-wait", f'{names} is silent and silent_peer is "wait"')
-    if not sight.witnesses:
-        return _refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
-    until_s = max(silent_until_s(peer, sight) for peer in silent)
-    if sight.now_s < until_s:
-        bound_s = 2 * (limits.lease_s + limits.close_s) + limits.deadline_s
-        if sight.now_s - takeover.began_s > bound_s:
-            text = f"{names} gives signs of life and its server does not answer: it may be open, and is not cut off"
-            return _refuse("silent-peer-alive", text)
-        return _beside(
-            takeover, sight, found, "silent-peer", f"{names} is silent: waiting until it has closed itself"
-        )
-    if not _witnessed(sight):
-        text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
-        return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
-    if takeover.arp.get(sight.policy.vip.ip) is True:
-        waited_s = sight.now_s - max(until_s, takeover.began_s)
-        if waited_s < limits.arp_s_max:
-            again = sight.now_s - takeover.arp_s >= ARP_AGAIN_S
-            effects = (AskArp(ARP_S * 10, (sight.policy.vip.ip,), ARP_S),) if again else ()
-            return Due("foreign-arp", f"somebody else answers for {sight.policy.vip.ip}", effects)
-    return None
-
-
-def silent_until_s(peer: PeerSight, sight: Sight) -> float:
-    """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
-    which is up to one interval of looking after the last one that did."""
-    limits = sight.policy.limits
-    alive_s = sight.watching_since_s if peer.alive_s is None else peer.alive_s
-    return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
-
-
-def _witnessed(sight: Sight) -> bool:
-    lease_s = sight.policy.limits.lease_s
-    return any(at_s is not None and sight.now_s - at_s < lease_s for at_s in sight.witnesses.values())
-
-
-def _beside(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], waiting: str, text: str) -> Due:
-    """A wait for a peer, with everything that does not depend on that peer already under way."""
-    step = _make_ready(takeover, sight, found, opening=False)
-    return Due(waiting, text, step.effects)
+    return await_silent(takeover, sight, found, lambda: _make_ready(takeover, sight, found, opening=False))
 
 
 def _make_ready(
@@ -219,10 +136,10 @@ def _make_ready(
     if not opening:
         return Due("ready", "ready to open")
     if max(sight.peers_epoch, sight.own_epoch) >= reserved:
-        return _refuse("epoch-overtaken", f"another node reached epoch {sight.highest_epoch} meanwhile")
+        return refuse("epoch-overtaken", f"another node reached epoch {sight.highest_epoch} meanwhile")
     ahead = _ahead(takeover, sight, found)
     if ahead is not None:
-        return _refuse("peer-has-more", f"{ahead} came back with transactions that are no longer received here")
+        return refuse("peer-has-more", f"{ahead} came back with transactions that are no longer received here")
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
         return Due(
             "look",
@@ -279,21 +196,21 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
     """The conditions of the moment, by the look that is newer than the opener; each failed one gives up."""
     facts = sight.server.facts if sight.server else None
     if facts is None or takeover.opener is None:
-        return _refuse("server-lost", "the local server did not answer the last look")
+        return refuse("server-lost", "the local server did not answer the last look")
     if not sight.vip_here:
-        return _refuse("vip-gone", "the VIP left during the takeover")
+        return refuse("vip-gone", "the VIP left during the takeover")
     if sight.keepalived.alive is False:
-        return _refuse("keepalived-dead", "keepalived died during the takeover")
+        return refuse("keepalived-dead", "keepalived died during the takeover")
     if not adverts_leave(sight):
         return Due(
             "adverts", "waiting for keepalived's adverts to leave", within_s=10 * sight.policy.vip.advert_s
         )
     if facts.claim_lock != takeover.claims.get(sight.policy.node):
-        return _refuse("claim-lost", "the claim on this node's server was lost")
+        return refuse("claim-lost", "the claim on this node's server was lost")
     for name, connection in takeover.claims.items():
         seen = sight.peers[name].evidence if name in sight.peers else None
         if seen is not None and seen.facts is not None and seen.facts.claim_lock != connection:
-            return _refuse("claim-lost", f"the claim on {name} was lost")
+            return refuse("claim-lost", f"the claim on {name} was lost")
     row = EpochRow(reserved, sight.policy.node, takeover.boot_id)
     effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row, sight.lease_ends_s)
     return Due(

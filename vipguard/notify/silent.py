@@ -1,0 +1,64 @@
+"""When may this node open although a peer says nothing?
+
+A witness shows that this node is not cut off; it cannot decide between two. So the peer's own lease must have run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..model.effect import AskArp
+from ..model.sight import PeerSight, Sight
+from .peers import PeerClass
+from .record import Due, Takeover, refuse
+
+ARP_S = 0.02  # one probe's wait for a foreign answer
+ARP_AGAIN_S = 0.1
+
+
+def await_silent(
+    takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass], ready: Callable[[], Due]
+) -> Due | None:
+    """A silent peer that is cut off closes itself after lease and close; nobody is sure of it before.
+
+    `ready` says what can be under way meanwhile, because it does not depend on that peer.
+    """
+    silent = [sight.peers[name] for name, kind in found.items() if kind is PeerClass.SILENT]
+    if not silent or sight.promoted:
+        return None
+    names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
+    if sight.policy.silent_peer == "wait":
+        return refuse("silent-peer-wait", f'{names} is silent and silent_peer is "wait"')
+    if not sight.witnesses:
+        return refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
+    until_s = max(silent_until_s(peer, sight) for peer in silent)
+    if sight.now_s < until_s:
+        bound_s = 2 * (limits.lease_s + limits.close_s) + limits.deadline_s
+        if sight.now_s - takeover.began_s > bound_s:
+            text = f"{names} gives signs of life and its server does not answer: it may be open, and is not cut off"
+            return refuse("silent-peer-alive", text)
+        text = f"{names} is silent: waiting until it has closed itself"
+        return Due("silent-peer", text, ready().effects)
+    if not _witnessed(sight):
+        text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
+        return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
+    if takeover.arp.get(sight.policy.vip.ip) is True:
+        waited_s = sight.now_s - max(until_s, takeover.began_s)
+        if waited_s < limits.arp_s_max:
+            again = sight.now_s - takeover.arp_s >= ARP_AGAIN_S
+            effects = (AskArp(ARP_S * 10, (sight.policy.vip.ip,), ARP_S),) if again else ()
+            return Due("foreign-arp", f"somebody else answers for {sight.policy.vip.ip}", effects)
+    return None
+
+
+def silent_until_s(peer: PeerSight, sight: Sight) -> float:
+    """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
+    which is up to one interval of looking after the last one that did."""
+    limits = sight.policy.limits
+    alive_s = sight.watching_since_s if peer.alive_s is None else peer.alive_s
+    return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
+
+
+def _witnessed(sight: Sight) -> bool:
+    lease_s = sight.policy.limits.lease_s
+    return any(at_s is not None and sight.now_s - at_s < lease_s for at_s in sight.witnesses.values())
