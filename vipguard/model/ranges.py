@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-_NUMBER = r"-?\d{1,18}(?:\.\d{1,18})?"
+_NUMBER = r"-?\d{1,300}(?:\.\d{1,400})?"
 _RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<low>~|{_NUMBER})?:)?(?P<high>{_NUMBER})?", re.ASCII)
 
 
