@@ -1,0 +1,118 @@
+"""What is one simulated cluster? Nodes, network, clients and laws, made from a seed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface
+from typing import Literal
+
+from vipguard.model.gtid import GtidSet
+from vipguard.model.policy import MARIADB, Flavor, Limits, Node, Policy, Vip
+
+from .clients import Writer
+from .engine import Engine
+from .host import Host
+from .laws import Laws
+from .mysqld import Numbers
+from .network import Network
+
+WITNESS_ADDRESS = "10.0.0.1"
+
+
+class Cluster:
+    """`nodes` servers in a ring of replication, all closed at first and with equal histories."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        nodes: int = 2,
+        flavor: Flavor = "mariadb",
+        silent_peer: Literal["open", "wait"] = "open",
+        limits: Limits | None = None,
+    ) -> None:
+        self.engine, self.network = Engine(seed), Network()
+        self.flavor, self.silent_peer = flavor, silent_peer
+        self.witness_up = True
+        self.arp_owner: str | None = None
+        self._gtids: dict[tuple[tuple[int, int], ...], GtidSet] = {}
+        self.laws = Laws(self)
+        members = tuple(Node(f"db{i}", f"10.0.0.{10 + i}", 210 - 20 * i, i) for i in range(1, nodes + 1))
+        self.hosts: dict[str, Host] = {}
+        self.network.hosts = self.hosts
+        for node in members:
+            policy = Policy(
+                cluster="sim",
+                node=node.name,
+                vip=Vip(IPv4Interface("10.0.0.100/24"), "eth0", 51),
+                nodes=members,
+                silent_peer=silent_peer,
+                limits=limits or Limits(),
+                witnesses=(WITNESS_ADDRESS,),
+            )
+            self.hosts[node.name] = Host(self, policy, node.server_id)
+        self.clients = [Writer(self, 0.05), *(Writer(self, 0.2, host) for host in self.hosts.values())]
+        for host in self.hosts.values():
+            host.start_server()
+            host.start_agent()
+            host.start_keepalived()
+        self.engine.at(0.0, self.laws.watch)
+
+    def gtid(self, numbers: Numbers) -> GtidSet:
+        """The set of the flavour in use: everything up to each server's number."""
+        key = tuple(sorted(numbers.items()))
+        found = self._gtids.get(key)
+        if found is None:
+            if self.flavor == MARIADB:
+                text = ",".join(f"{server}-{server}-{number}" for server, number in key)
+            else:
+                text = ",".join(f"{server:08d}-0000-0000-0000-000000000000:1-{number}" for server, number in key)
+            found = GtidSet.parse(self.flavor, text)
+            if len(self._gtids) > 2000:
+                self._gtids.clear()
+            self._gtids[key] = found
+        return found
+
+    def route(self) -> Host | None:
+        """Where a packet to the VIP goes: to whoever announced it last, if he still has it."""
+        holders = [host for host in self.hosts.values() if host.vip and host.link_up and host.powered]
+        for host in holders:
+            if host.name == self.arp_owner:
+                return host
+        return holders[0] if holders else None
+
+    def clients_reset(self, host: Host) -> None:
+        for client in self.clients:
+            client.reset(host)
+
+    def run(self, for_s: float) -> None:
+        self.engine.run(self.engine.now + for_s)
+
+    def run_until_healthy(self, within_s: float) -> bool:
+        """Healthy for a whole second."""
+        until_s = self.engine.now + within_s
+        while self.engine.now < until_s:
+            self.engine.run(min(until_s, self.engine.now + 0.5), self.laws.healthy)
+            if self.laws.healthy():
+                self.run(1.0)
+                if self.laws.healthy():
+                    return True
+        return False
+
+    def state(self) -> str:
+        """The end of the story: every node at a glance."""
+        lines = []
+        for host in self.hosts.values():
+            server, agent, keepalived = host.mysqld, host.agent, host.keepalived
+            how = "-" if server is None or not server.alive else "closed" if server.closed else "OPEN"
+            vrrp = keepalived.state if keepalived is not None and keepalived.alive else None
+            lines.append(
+                f"{host.name}: server {how}"
+                f"{' io' if server and server.io_wanted else ''}{' sql' if server and server.sql_wanted else ''}"
+                f" have {host.disk.have} epoch {host.disk.epoch and host.disk.epoch.epoch}"
+                f" | VIP {host.vip} track {host.track} VRRP {vrrp}"
+                f" | phase {agent.world.phase if agent and agent.alive else None}"
+                f" verdict {agent.world.verdict.rule if agent and agent.world.verdict else None}"
+                f" {agent.world.verdict.text if agent and agent.world.verdict else ''}"
+                f" diverged {agent.world.diverged if agent else None} memory {host.memory}"
+            )
+        return "\n".join(lines)

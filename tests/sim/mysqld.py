@@ -1,0 +1,296 @@
+"""What does a database server do? A model: sessions that hold named locks, GTIDs, a writable switch, replication.
+
+A transaction is (server id, number); each server numbers its own without gaps. Replicas pull from their source's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vipguard.model.evidence import Channel, EpochRow, ProcessId, ServerFacts
+from vipguard.model.gtid import GtidSet
+from vipguard.model.policy import MARIADB
+
+from .engine import Process
+
+if TYPE_CHECKING:
+    from .host import Host
+
+PEER_IDLE_S = 10.0
+CONNECT_RETRY_S = 1.0
+NET_TIMEOUT_S = 5.0
+Numbers = dict[int, int]  # server id: the last of its transactions
+
+
+@dataclass(slots=True)
+class Txn:
+    source: int
+    number: int
+    at_s: float
+    epoch: EpochRow | None = None
+    acknowledged: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    id: int
+    owner: str  # the host it comes from
+    guard: bool  # vipguard's account, or a client's
+    local: bool
+    used_s: float
+    alive: bool = True
+
+
+@dataclass(slots=True)
+class Disk:
+    """What outlives the process."""
+
+    have: Numbers = field(default_factory=dict)
+    log: list[Txn] = field(default_factory=list)
+    relay: list[Txn] = field(default_factory=list)
+    epoch: EpochRow | None = None
+
+
+class Mysqld(Process):
+    """One server process; a restart makes another one on the same disk."""
+
+    def __init__(self, host: Host, disk: Disk, pid: ProcessId, replicate: bool = False) -> None:
+        super().__init__(host.engine, host)
+        self.disk, self.pid = disk, pid
+        self.closed, self.denies, self.born_s = True, False, host.engine.now
+        self.sessions: dict[int, Session] = {}
+        self.locks: dict[str, Session] = {}
+        self.waiting: dict[Callable[[], None], None] = {}  # who is to be told when the process ends
+        self.exiting_s: float | None = None
+        self._next_id = 10
+        if host.flavor == MARIADB:
+            disk.relay.clear()  # a restart throws away what was received and not applied
+        self.received: Numbers = dict(disk.have)
+        for txn in disk.relay:
+            self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
+        self.io_wanted = self.sql_wanted = replicate
+        self.sql_errno = 0
+        self.link: Mysqld | None = None  # the source while the IO thread is connected
+        self.replicas: list[Mysqld] = []
+        self.cursor = 0
+        self._applying = self._fetching = False
+        self._stall_s: float | None = None
+        self.at(0.01, self.io_tick)
+
+    # -- sessions and locks
+
+    def connect(self, owner: str, *, guard: bool, local: bool) -> Session:
+        self._next_id += 1
+        session = Session(self._next_id, owner, guard, local, self.engine.now)
+        self.sessions[session.id] = session
+        return session
+
+    def drop(self, session: Session) -> None:
+        session.alive = False
+        self.sessions.pop(session.id, None)
+        for name in [name for name, holder in self.locks.items() if holder is session]:
+            del self.locks[name]
+
+    def lock(self, name: str, session: Session) -> bool:
+        return self.locks.setdefault(name, session) is session
+
+    def unlock(self, name: str, session: Session) -> None:
+        if self.locks.get(name) is session:
+            del self.locks[name]
+
+    def holder(self, name: str) -> int | None:
+        held = self.locks.get(name)
+        if held is not None and not held.local and self.engine.now - held.used_s > PEER_IDLE_S:
+            self.drop(held)
+            held = None
+        return held.id if held is not None else None
+
+    # -- writing
+
+    @property
+    def accepts(self) -> bool:
+        """Could a commit succeed right now?"""
+        return self.running and not self.closed
+
+    def set_closed(self, closed: bool, who: str) -> None:
+        if closed == self.closed:
+            return
+        self.closed = closed
+        self.engine.tell(self.host.name, f"server {'CLOSED' if closed else 'OPEN'} by {who}")
+        self.host.cluster.laws.writers_changed(self.host)
+
+    def commit(self, epoch: EpochRow | None = None) -> Txn:
+        number = self.disk.have.get(self.host.server_id, 0) + 1
+        txn = Txn(self.host.server_id, number, self.engine.now, epoch)
+        self._take(txn)
+        self.received[txn.source] = number
+        return txn
+
+    def _take(self, txn: Txn) -> None:
+        self.disk.have[txn.source] = txn.number
+        self.disk.log.append(txn)
+        if txn.epoch is not None:
+            self.disk.epoch = txn.epoch
+        for replica in list(self.replicas):
+            replica.pull()
+
+    # -- what it tells
+
+    def gtid(self, numbers: Numbers | None = None) -> GtidSet:
+        return self.host.cluster.gtid(self.disk.have if numbers is None else numbers)
+
+    def facts(self, session: Session, channels: bool, local: bool) -> ServerFacts:
+        claim, opened = self.host.policy.claim_lock, self.host.policy.open_lock
+        return ServerFacts(
+            flavor=self.host.flavor,
+            version="1",
+            server_id=self.host.server_id,
+            closed=self.closed,
+            gtid=self.gtid(),
+            open_lock=self.holder(opened),
+            claim_lock=self.holder(claim),
+            connection_id=session.id,
+            epoch=self.disk.epoch,
+            channels=self.channels() if channels else None,
+            datadir="/data",
+            process=self.pid if local else None,
+        )
+
+    def channels(self) -> tuple[Channel, ...]:
+        running = self.link is not None
+        lag_s: float | None = None
+        if running and self.sql_wanted:
+            lag_s = float(int(self.engine.now - self.disk.relay[0].at_s)) if self.disk.relay else 0.0
+        io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
+        errno = 2003 if io == "connecting" else 0
+        received, have = self.gtid(self.received), self.gtid()
+        source = self.host.source
+        return (
+            Channel("", source.address, 3306, io, self.sql_wanted, lag_s, received, have.contains(received),
+                    errno, "", self.sql_errno, ""),
+        )  # fmt: skip
+
+    # -- replication
+
+    def stop_io(self) -> bool:
+        """False where MariaDB would throw away what it received, and vipguard's step refuses for that."""
+        if self.host.flavor == MARIADB and not self.sql_wanted and self.disk.relay:
+            return False
+        self.io_wanted = False
+        self._unlink()
+        return True
+
+    def start_io(self) -> None:
+        if not self.io_wanted:
+            self.io_wanted = True
+            self.at(0.005, self.io_tick, True)
+
+    def start_sql(self) -> None:
+        self.sql_wanted, self.sql_errno = True, 0
+        self._apply_soon()
+
+    def stop_sql(self, errno: int = 0) -> None:
+        self.sql_wanted, self.sql_errno = False, errno
+
+    def _unlink(self) -> None:
+        if self.link is not None:
+            self.link.replicas.remove(self)
+            self.link, self._fetching = None, False
+
+    def io_tick(self, once: bool = False) -> None:
+        """Connect, and find out when the source is no longer there."""
+        source, net = self.host.source, self.host.network
+        there = net.both_ways(self.host.name, source.name, "sql")
+        if self.link is not None:
+            ended = self.link is not source.mysqld or not self.link.alive
+            if there and ended:
+                self._unlink()
+            elif not there or not self.link.running:
+                self._stall_s = self.engine.now if self._stall_s is None else self._stall_s
+                if self.engine.now - self._stall_s > NET_TIMEOUT_S:
+                    self._unlink()
+            else:
+                self._stall_s = None
+                self.pull()
+        if self.link is None and self.io_wanted and there and source.mysqld is not None and source.mysqld.running:
+            self.link, self._stall_s = source.mysqld, None
+            self.link.replicas.append(self)
+            self.cursor = 0
+            self.received = {**self.disk.have}
+            for txn in self.disk.relay:
+                self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
+            self.pull()
+        if not once:
+            self.at(0.25 if self.link is not None else CONNECT_RETRY_S, self.io_tick)
+
+    def source_ended(self) -> None:
+        if self.link is not None and self.host.network.both_ways(self.host.name, self.link.host.name, "sql"):
+            self._unlink()
+
+    def pull(self) -> None:
+        """The source's dump thread sends what is new."""
+        source = self.link
+        if source is None or self._fetching or self.cursor >= len(source.disk.log):
+            return
+        self._fetching = True
+        source.at(self.engine.between(0.0002, 0.001) + self.host.network.slow_s, self._send, source)
+
+    def _send(self, source: Mysqld) -> None:
+        self._fetching = False
+        if self.link is not source or not self.host.network.both_ways(source.host.name, self.host.name, "sql"):
+            return
+        new, self.cursor = source.disk.log[self.cursor :], len(source.disk.log)
+        self.at(0.0002, self._receive, source, new)
+
+    def _receive(self, source: Mysqld, new: list[Txn]) -> None:
+        if not self.io_wanted or self.link is not source:
+            self.cursor = 0
+            return
+        for txn in new:
+            if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
+                self.received[txn.source] = txn.number
+                self.disk.relay.append(txn)
+        self._apply_soon()
+
+    def _apply_soon(self) -> None:
+        if self.disk.relay and self.sql_wanted and not self._applying:
+            self._applying = True
+            self.at(self.host.apply_s * self.engine.between(0.5, 1.5), self._apply)
+
+    def _apply(self) -> None:
+        self._applying = False
+        if not self.sql_wanted or not self.disk.relay:
+            return
+        txn = self.disk.relay.pop(0)
+        if txn.number == self.disk.have.get(txn.source, 0) + 1:
+            self._take(txn)
+        self._apply_soon()
+
+    # -- ends
+
+    def end(self) -> None:
+        """Killed, crashed or shut down: no commit any more; sockets close a little later."""
+        if not self.alive:
+            return
+        super().end()
+        self.exiting_s = self.engine.now
+        self.engine.tell(self.host.name, "server process ends")
+        self._unlink()
+        for replica in list(self.replicas):
+            replica.at(self.engine.between(0.001, 0.08), replica.source_ended)
+        waiting, self.waiting = self.waiting, {}
+        for tell in waiting:
+            self.engine.at(self.engine.between(0.001, 0.08), tell)
+        self.host.cluster.laws.writers_changed(self.host)
+        self.host.server_ended()
+
+    def stop(self) -> None:
+        super().stop()
+        self.host.cluster.laws.writers_changed(self.host)
+
+    def cont(self) -> None:
+        self.host.cluster.laws.thawed(self.host)
+        super().cont()
+        self.host.cluster.laws.writers_changed(self.host)

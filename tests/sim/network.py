@@ -1,0 +1,42 @@
+"""Whose packets arrive where? Hosts on one link, cut in any direction and for any kind of traffic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .host import Host
+
+WITNESS, CLIENT = "witness", "client"
+KINDS = ("sql", "vrrp", "ping", "arp")
+
+
+class Network:
+    """`cut(a, b, kind)` drops what goes from a to b; cuts nest."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host] = {}
+        self.cuts: Counter[tuple[str, str, str]] = Counter()
+        self.lost_share = 0.0
+        self.slow_s = 0.0
+
+    def cut(self, source: str, target: str, kinds: tuple[str, ...] = KINDS, by: int = 1) -> None:
+        for kind in kinds:
+            self.cuts[source, target, kind] += by
+
+    def isolate(self, name: str, others: list[str], by: int = 1) -> None:
+        for other in others:
+            self.cut(name, other, by=by)
+            self.cut(other, name, by=by)
+
+    def passes(self, source: str, target: str, kind: str) -> bool:
+        """Does a packet get from the one to the other? A paused host's kernel takes it, a host without power not."""
+        for name in (source, target):
+            host = self.hosts.get(name)
+            if host is not None and (not host.link_up or not host.powered):
+                return False
+        return self.cuts[source, target, kind] <= 0
+
+    def both_ways(self, one: str, other: str, kind: str) -> bool:
+        return self.passes(one, other, kind) and self.passes(other, one, kind)

@@ -1,0 +1,130 @@
+"""Do the laws hold in clusters where everything fails at any moment? The pure core, simulated from seeds.
+
+A failing seed is played again, with its whole story, by `pytest tests/sim --seed N`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sim import faults
+from sim.cluster import Cluster
+from sim.laws import Broken
+from sim.run import build, play
+
+from vipguard.agent import step
+from vipguard.model.policy import MARIADB, MYSQL, Limits
+from vipguard.notify import takeover
+
+STORY_LINES = 120
+# By these a cluster may rightly have no writer though everything is repaired: the histories forked, and an operator
+# must say which of them counts.
+RIGHTLY_STUCK = ("forked", "diverged")
+
+
+def told(cluster: Cluster, lines: int | None = STORY_LINES) -> str:
+    """The story so far, its end at least, and how to see it again."""
+    story = cluster.engine.story if lines is None else cluster.engine.story[-lines:]
+    text = "\n".join(f"{at_s:9.3f} {who:<6} {what}" for at_s, who, what in story)
+    again = f"pytest tests/sim --seed {cluster.engine.seed}"
+    return f"{text}\n{cluster.state()}\n{cluster.flavor}, silent_peer={cluster.silent_peer}; again: {again}"
+
+
+def test_the_laws_hold_and_a_writer_is_found_whatever_fails(seeds: range, one_seed: bool) -> None:
+    for seed in seeds:
+        cluster = build(seed)
+        try:
+            outcome = play(seed, cluster=cluster)
+        except Exception as exc:
+            pytest.fail(f"seed {seed}: {exc!r}\n{told(cluster, None if one_seed else STORY_LINES)}")
+        if one_seed:
+            print(told(cluster, None))
+        if outcome.stuck is not None and not any(word in outcome.stuck for word in RIGHTLY_STUCK):
+            pytest.fail(f"seed {seed}: no writer in the end ({outcome.stuck})\n{told(cluster)}")
+
+
+def test_the_same_seed_is_the_same_story() -> None:
+    first, again = build(17), build(17)
+    play(17, cluster=first)
+    play(17, cluster=again)
+    assert first.engine.story == again.engine.story
+
+
+@pytest.mark.parametrize(
+    ("writers", "flavor"), [(True, MARIADB), (False, MYSQL)], ids=["of-the-writer", "of-the-standby"]
+)
+@pytest.mark.parametrize("fault", [*faults.COMMON, *faults.RARE], ids=lambda fault: fault.__name__)
+def test_one_fault_alone_leaves_one_writer(fault: Any, writers: bool, flavor: Any) -> None:
+    cluster = Cluster(5, flavor=flavor)
+    try:
+        assert cluster.run_until_healthy(20.0)
+        writer = cluster.laws.writers()[0]
+        host = writer if writers else next(h for h in cluster.hosts.values() if h is not writer)
+        schedule = faults.Schedule(cluster, 1.0, 0, False)
+        schedule.begin(fault, host.name, 4.0)
+        cluster.run(6.0)
+        schedule.mend()
+        assert cluster.run_until_healthy(30.0), "no writer in the end"
+    except AssertionError as exc:
+        pytest.fail(f"{exc}\n{told(cluster)}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_s"),
+    [
+        (faults.kill_mysqld, 0.6),
+        (faults.shut_keepalived, 0.6),
+        (faults.link_down, 1.2),
+        (faults.isolate, 1.2),
+        (faults.power_off, 1.2),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_standby_writes_soon_after_the_writer_is_gone(fault: Any, within_s: float) -> None:
+    cluster = Cluster(3)
+    assert cluster.run_until_healthy(20.0)
+    writer = cluster.laws.writers()[0]
+    fault(cluster, writer)
+    cluster.run(within_s)
+    assert [h.name for h in cluster.laws.writers()] == [n for n in cluster.hosts if n != writer.name], told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_three_nodes_keep_the_laws(seed: int) -> None:
+    cluster = build(seed, nodes=3)
+    try:
+        play(seed, cluster=cluster)
+    except Exception as exc:
+        pytest.fail(f"seed {seed} with three nodes: {exc!r}\n{told(cluster)}")
+
+
+def _never(*_: object) -> None:
+    return None
+
+
+def _cut_the_writer_off(cluster: Cluster) -> None:
+    cluster.run_until_healthy(20.0)
+    faults.isolate(cluster, cluster.laws.writers()[0])
+    cluster.run(2.0)
+
+
+def _start_and_fail(cluster: Cluster) -> None:
+    play(cluster.engine.seed, cluster=cluster)
+
+
+Scenario = Callable[[Cluster], None]
+SABOTAGE: dict[str, tuple[Any, str, Scenario, str]] = {
+    "nobody-closes": (step, "_close", _cut_the_writer_off, "law 1"),
+    "nobody-waits-for-a-silent-peer": (takeover, "_await_silent", _cut_the_writer_off, "law 1"),
+    "nobody-receives-and-drains": (takeover, "_catch_up", _start_and_fail, "law 2"),
+}
+
+
+@pytest.mark.parametrize("what", SABOTAGE)
+def test_the_simulator_notices_a_rule_that_is_missing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, scenario, law = SABOTAGE[what]
+    monkeypatch.setattr(module, name, _never)
+    with pytest.raises(Broken, match=law):
+        scenario(Cluster(3, limits=Limits(deadline_s=0.1)))
