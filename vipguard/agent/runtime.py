@@ -115,7 +115,8 @@ class Runtime:
             seen = self.watch.tick()
             late = gap_s > self.world.policy.limits.lease_s
             events = [Tick(gap_s), *seen] if late else [*seen, Tick(gap_s)]
-        self._wake.clear()
+        if self._wake.fileno() in ready:
+            self._wake.clear()
         events.extend(self.watch.drain(ready))
         if self._watches_process():
             events.extend(self.watch.exiting(self.world.process))
@@ -147,7 +148,8 @@ class Runtime:
                     self.story.tell(flight.effect, now_s)
                 else:
                     self.hands.start(flight)
-        self._wake_at_s = wake_s(self.world, self.now())
+        if events:  # most turns only look whether the server's process is exiting
+            self._wake_at_s = wake_s(self.world, self.now())
 
     def _reread(self) -> list[Event]:
         """A configuration that is broken, or that a running agent cannot take up, is refused; the old one stays."""
