@@ -109,17 +109,18 @@ class Runtime:
         """One round: wait, drain, tick when due, then the reports of the workers."""
         ready = self.watch.wait(self._timeout_s())
         now_s = self.now()
-        events: list[Event] = []
-        if now_s >= min(self._wake_at_s, self._tick_s + self.world.policy.limits.probe_s):
+        events: list[Event] = self.watch.exiting(self.world.process) if self._watches_process() else []
+        due_s = min(self._wake_at_s, self._tick_s + self.world.policy.limits.probe_s)
+        if not ready and not events and now_s < due_s:
+            return  # nine turns of ten: nothing but the look at the server's process
+        if now_s >= due_s:
             gap_s, self._tick_s = now_s - self._tick_s, now_s
             seen = self.watch.tick()
             late = gap_s > self.world.policy.limits.lease_s
-            events = [Tick(gap_s), *seen] if late else [*seen, Tick(gap_s)]
+            events = [Tick(gap_s), *events, *seen] if late else [*events, *seen, Tick(gap_s)]
         if self._wake.fileno() in ready:
             self._wake.clear()
         events.extend(self.watch.drain(ready))
-        if self._watches_process():
-            events.extend(self.watch.exiting(self.world.process))
         if self._reload_due:
             events.extend(self._reread())
         events.extend(self._commands)
