@@ -205,6 +205,8 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
         return Due(
             "adverts", "waiting for keepalived's adverts to leave", within_s=10 * sight.policy.vip.advert_s
         )
+    if any(channel.io != "stopped" for channel in facts.channels or ()):
+        return refuse("receives-again", "somebody started the IO thread again during the takeover")
     if facts.claim_lock != takeover.claims.get(sight.policy.node):
         return refuse("claim-lost", "the claim on this node's server was lost")
     for name, connection in takeover.claims.items():
