@@ -83,7 +83,7 @@ class Ask:
 
     def _passes(self, there: bool) -> bool:
         one, other = self.agent.host.name, self.host.name
-        return self.host.network.passes(*((one, other) if there else (other, one)), "sql")
+        return self.host.network.passes(one if there else other, other if there else one, "sql")
 
     def _arrive(self) -> None:
         if not self.host.powered or self.host.paused:

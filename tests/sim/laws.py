@@ -168,7 +168,8 @@ class Laws:
             if not is_open or host.unkillable or guarded_s is None:
                 continue
             limit_s = 1.5 + host.worker_late_s + host.server_s
-            if now - max(since_s, guarded_s + 1.0, self._thawed_s.get(host.name, 0.0)) > limit_s:
+            since_s = max(since_s, self._opened_s[host.name], self._thawed_s.get(host.name, 0.0))
+            if now - max(since_s, guarded_s + 1.0) > limit_s:
                 self.broken(f"law 1: {host.name} is open for more than {limit_s:.1f} s: {what}")
 
     # -- law 2: no write on half the history

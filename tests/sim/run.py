@@ -40,7 +40,7 @@ def play(seed: int, nodes: int = 2, cluster: Cluster | None = None) -> Outcome:
         raise Stuck("it never became healthy without any fault")
     cluster.run(rng.uniform(0.0, 1.5))
     single = rng.random() < 0.3
-    count = 1 if single else rng.randint(2, 7)
+    count = 1 if single else rng.randint(8, 20) if rng.random() < 0.2 else rng.randint(2, 7)
     faults_s = rng.uniform(2.0, 20.0)
     schedule = Schedule(cluster, faults_s, count, single)
     cluster.run(faults_s + (rng.uniform(0.0, 10.0)))
