@@ -133,6 +133,24 @@ def test_every_field_of_the_sections_is_a_key(load: Callable[..., Policy], folde
     assert (policy.silent_peer, policy.durability) == ("wait", "lossless")
 
 
+def test_a_fence_commands_options_are_texts_whatever_they_were_written_as(load: Callable[..., Policy]) -> None:
+    options = {"ip": "10.0.0.9", "lanplus": True, "power_wait": 4}
+    fence = load(fence={"command": "/usr/bin/true", "options": options, "plugs": {"db2": "17"}}).fence
+    assert fence.options == (("ip", "10.0.0.9"), ("lanplus", "1"), ("power_wait", "4"))
+    assert fence.plugs == (("db2", "17"),)
+    assert "10.0.0.9" not in repr(fence), "options may hold a password"
+
+
+def test_a_fence_command_that_others_could_change_is_refused(
+    load: Callable[..., Policy], tmp_path: Path
+) -> None:
+    command = tmp_path / "fence_x"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    with pytest.raises(ConfigError, match=r"fence\.command: names .* is not safe: .*others than root may write"):
+        load(fence__command=str(command))
+
+
 def test_an_ipv6_vip_is_read(load: Callable[..., Policy]) -> None:
     assert load(vip__address="fd00::100/64").vip.version == 6
 
@@ -258,6 +276,17 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("paths.run", "/" + "r" * 100, "paths.run", "shorter path"),
     ("paths.state", "/var/$HOME", "paths.state", "absolute path"),
     ("vrrp.unicast", "yes", "vrrp.unicast", "true or false"),
+    ("fence.command", "fence_ipmilan", "fence.command", "absolute path"),
+    ("fence.command", "/usr/sbin/fence_nothing", "fence.command", "cannot be run (No such file"),
+    ("fence.command", "/etc/passwd", "fence.command", "not executable"),
+    ("fence.command", "/usr/bin", "fence.command", "no regular file"),
+    ("fence.required", True, "fence.required", "there is no fence.command"),
+    ("fence.deadline_s", 3601, "fence.deadline_s", "at most 3600"),
+    ("fence.options", "x", "fence.options", "write [fence.options]"),
+    ("fence.options.action", "reboot", "fence.options.action", "not yours to choose"),
+    ("fence.options.ip", "two\nlines", "fence.options.ip", "one line"),
+    ("fence.options.ip", [], "fence.options.ip", "one line"),
+    ("fence.plugs.db9", "9", "fence.plugs.db9", "name one of db1, db2"),
     ("vrrp.startup_delay_s", 61, "vrrp.startup_delay_s", "at most 60"),
     ("disk.free_mb_min", -5, "disk.free_mb_min", "above zero"),
 ]
@@ -407,7 +436,7 @@ def test_each_key_stands_in_the_readme_with_its_default(name: str) -> None:
             )
             assert row, f"{name}.{field.name} is not in the README's table"
             default = str(field.default).lower() if isinstance(field.default, bool) else field.default
-            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            shown = f"{default:g}" if isinstance(default, float) else str(default or "")
             assert shown in row, f"{name}.{field.name} = {shown} is not in {row}"
 
 

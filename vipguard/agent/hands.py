@@ -15,6 +15,7 @@ from typing import Any, cast
 from ..act import address as act_address
 from ..act import tcp, track_file
 from ..act.arp import Announcer
+from ..act.fence import fence_off
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
     drop_half_received,
@@ -161,6 +162,10 @@ class Hands:
         )
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
 
+    def fence_peer(self, effect: do.FencePeer) -> None:
+        node = next(node for node in self.policy.nodes if node.name == effect.node)
+        fence_off(self.policy.fence, node, effect.deadline_s)
+
     def stop_receiving(self, effect: do.Effect) -> None:
         self._with_session(stop_receiving, effect)
 
@@ -258,6 +263,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,
+    do.FencePeer: Hands.fence_peer,
     do.StopReceiving: Hands.stop_receiving,
     do.StartReceiving: Hands.start_receiving,
     do.StartReplication: Hands.start_replication,

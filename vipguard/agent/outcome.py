@@ -17,6 +17,7 @@ from ..model.effect import (
     CloseServer,
     Drain,
     DropOpener,
+    FencePeer,
     KillServer,
     Look,
     Open,
@@ -122,6 +123,10 @@ def succeeded(draft: Draft, did: Did) -> None:
             )
             if draft.world.memory.stopped is not None:
                 draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
+        case FencePeer(), _:
+            draft.note("fenced", "fence-done", "warning", node=effect.node)
+            peer = draft.world.peers[effect.node]
+            draft.set(peers={**draft.world.peers, effect.node: replace(peer, fenced_s=draft.now_s)})
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -213,6 +218,10 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case PrepareOpen() if isinstance(phase, Writing):
             draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
+        case FencePeer():
+            draft.note("fenced", "fence-failed", "error", node=effect.node, reason=failure.text)
+            if isinstance(phase, Taking):
+                _record(draft, unfenced={**phase.takeover.unfenced, effect.node: failure.text})
         case Open():
             draft.note("open-failed", "open-may-have-happened", "error", reason=failure.text)
             hold_off(draft, "open-failed", failure.text)
@@ -299,7 +308,8 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
-    solo = world.memory.solo and not any(peer.answered for peer in world.peers.values())
+    fenced = bool(world.peers) and all(peer.out for peer in world.peers.values())
+    solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
     draft.send(Announce(2.0))
     draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo)))
     release(draft)

@@ -16,7 +16,7 @@ import tomllib
 from typing import Any, get_type_hints
 
 from vipguard.config import relations
-from vipguard.config.host import default_gateways, secret
+from vipguard.config.host import default_gateways, secret, why_unsafe
 from vipguard.config.values import NAME, At, Table, address, known, need, section, shown, value, witness
 from vipguard.model import policy as model
 from vipguard.model.policy import Policy
@@ -48,8 +48,8 @@ _VIP_KEYS = tuple(field.name for field in dataclasses.fields(model.Vip))
 def load(path: str, *, secrets: bool = True) -> Policy:
     """The policy that the file at `path` gives this host.
 
-    Without `secrets` the password files are not looked at and the passwords stay empty: for readers of the agent's
-    socket. Raises ConfigError, and nothing else, whatever the file holds.
+    Without `secrets` the password files and the fence command are not looked at and the passwords stay empty: for
+    readers of the agent's socket. Raises ConfigError, and nothing else, whatever the file holds.
     """
     at = At(str(path))
     document = _parse(at, _read(at, str(path)))
@@ -221,6 +221,9 @@ def _witnesses(at: At, table: Table, ours: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _with_secrets(at: At, policy: Policy) -> Policy:
+    if policy.fence.command and (problem := why_unsafe(policy.fence.command)):
+        remedy = "name a program that root alone can change, in directories that root alone can change"
+        raise (at / "fence" / "command").wrong(f"names {policy.fence.command}, which {problem}", remedy)
     mysql, replication = policy.mysql, policy.replication
     if not mysql.password_file:
         remedy = 'name the file with the account\'s password, for example "/etc/vipguard/password"'

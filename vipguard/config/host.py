@@ -42,6 +42,36 @@ def _lines(path: str) -> list[str]:
         return []
 
 
+def why_unsafe(path: str) -> str | None:
+    """Why root must not run the program at `path`, in a few words; None when only root can change it.
+
+    Every directory on the way to it counts: who may write there may put another file in its place.
+    """
+    if not path.startswith("/"):
+        return "is no absolute path"
+    try:
+        real = os.path.realpath(path, strict=True)
+        status = os.stat(real)
+        for part in {*_above(path), *_above(real), real}:
+            found = os.lstat(part)
+            if found.st_uid != 0:
+                return f"is not safe: {part} does not belong to root"
+            if found.st_mode & 0o022 and not stat.S_ISLNK(found.st_mode):
+                return f"is not safe: others than root may write {part} (mode {found.st_mode & 0o7777:04o})"
+    except OSError as exc:
+        return f"cannot be run ({exc.strerror or exc})"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file"
+    return None if status.st_mode & 0o111 else "is not executable"
+
+
+def _above(path: str) -> list[str]:
+    """The directories on the way to `path`, and `path` itself where it is a link."""
+    parts = path.split("/")
+    found = ["/", *("/".join(parts[:end]) for end in range(2, len(parts)))]
+    return [*found, path] if os.path.islink(path) else found
+
+
 def secret(at: At, path: str) -> str:
     """The one line of a file that only its owner and group can read. Raises ConfigError for any other file."""
     if not path.startswith("/"):

@@ -30,6 +30,7 @@ def check(at: At, policy: Policy) -> None:
     _users(at, policy)
     _paths(at, policy)
     _limits(at / "limits", policy.limits)
+    _fence(at / "fence", policy)
     _addresses(at, policy)
     if policy.mysql.port > PORT_MAX:
         raise (at / "mysql" / "port").wrong(f"is {policy.mysql.port}", f"choose 1 to {PORT_MAX}")
@@ -62,8 +63,26 @@ def _users(at: At, policy: Policy) -> None:
             raise (at / name / "user").wrong(f"is {shown(user)}", remedy)
 
 
+def _fence(at: At, policy: Policy) -> None:
+    fence = policy.fence
+    if fence.required and not fence.command:
+        remedy = "name the fence agent as fence.command, or leave it away"
+        raise (at / "required").wrong("is true, and there is no fence.command", remedy)
+    if fence.deadline_s > 3600:
+        raise (at / "deadline_s").wrong(f"is {fence.deadline_s:g}, more than an hour", "choose at most 3600")
+    for key, _ in fence.options:
+        if key in ("action", "option", "nodename"):
+            remedy = "remove it: vipguard says action=off and the node's name itself"
+            raise (at / "options" / key).wrong("is not yours to choose", remedy)
+    names = [node.name for node in policy.nodes]
+    for name, _ in fence.plugs:
+        if name not in names:
+            raise (at / "plugs" / name).wrong("is no node", f"name one of {', '.join(names)}")
+
+
 def _paths(at: At, policy: Policy) -> None:
     paths = {
+        "fence.command": policy.fence.command,
         "mysql.socket": policy.mysql.socket,
         "mysql.tls_ca": policy.mysql.tls_ca,
         "paths.run": policy.paths.run,

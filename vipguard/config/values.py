@@ -9,6 +9,7 @@ import re
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from vipguard.errors import ConfigError
+from vipguard.model.policy import Texts
 from vipguard.model.witness import Witness
 from vipguard.model.witness import parse as parse_witness
 
@@ -58,6 +59,8 @@ def value(at: At, hint: Any, given: Any) -> Any:
             choices = " or ".join(f'"{choice}"' for choice in get_args(hint))
             raise at.wrong(f"is {shown(given)}", f"write {choices}")
         return given
+    if hint == Texts:
+        return _texts(at, given)
     if hint is float and isinstance(given, int) and not isinstance(given, bool):
         given = float(given) if abs(given) < 10**15 else math.inf
     if type(given) is not hint:
@@ -69,6 +72,23 @@ def value(at: At, hint: Any, given: Any) -> Any:
             return given
         raise at.wrong(f"is {shown(given)}", "write a number above zero")
     return given
+
+
+def _texts(at: At, given: Any) -> Texts:
+    if not isinstance(given, dict):
+        raise at.wrong(f"is {shown(given)}", f"write [{at.path}] on a line of its own, and KEY = VALUE below it")
+    found = []
+    for key, item in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", key):
+            raise (at / key).wrong("is no key", "use up to 64 letters, digits and . _ -")
+        if isinstance(item, bool):
+            item = "1" if item else "0"
+        elif isinstance(item, int) and abs(item) < 10**15:
+            item = str(item)
+        if not isinstance(item, str) or not item.isprintable() or len(item) > 4096:
+            raise (at / key).wrong(f"is {shown(item)}", "write a text of one line, a whole number, true or false")
+        found.append((key, item))
+    return tuple(found)
 
 
 def need(at: At, table: Table, key: str, hint: Any, example: str) -> Any:

@@ -99,6 +99,15 @@ class ClosePeer(OnNode):
 
 
 @dataclass(frozen=True, slots=True)
+class FencePeer(OnNode):
+    """Put a silent peer out by the operator's command; it has a lane of its own, for it may take long."""
+
+    @property
+    def worker(self) -> str:
+        return f"fence:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
 class StopReceiving(Effect):
     """Stop the IO threads, and nothing else: stopping the SQL thread too would lose or block what was received."""
 

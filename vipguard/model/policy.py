@@ -12,6 +12,7 @@ from typing import Literal
 MARIADB = "mariadb"
 MYSQL = "mysql"
 Flavor = Literal["mariadb", "mysql"]
+Texts = tuple[tuple[str, str], ...]  # a table of the operator's own keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,18 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """May a hung server be killed when a peer could take over?"""
+    """How is a server or a node put out by force? `kill_hung` is about this node's own server.
+
+    `command` is called as fence agents are, when a takeover finds a peer silent: `options` and the peer's name in
+    `plugs` (its node name where it has none) are written to it. `required`: nothing else lets this node open then.
+    """
 
     kill_hung: bool = True
+    command: str = ""
+    deadline_s: float = 30.0
+    required: bool = False
+    options: Texts = field(default=(), repr=False)  # they may hold a password
+    plugs: Texts = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class PeerSight:
     """Another node, as seen from here. `alive_s`: its last sign of life (SQL answer, refusal, ping, advert).
 
     `eligible`: would the candidate's rules that SQL can tell let it take over? None: not asked yet. `channels` are of
-    the last round that asked for them, and None as soon as the peer doesn't answer.
+    the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when the fence command
+    said that it is off.
     """
 
     node: Node
@@ -43,10 +44,16 @@ class PeerSight:
     eligible: bool | None = None
     advert_s: float | None = None
     channels: tuple[Channel, ...] | None = None
+    fenced_s: float | None = None
 
     @property
     def answered(self) -> bool:
         return self.evidence is not None and self.evidence.answered
+
+    @property
+    def out(self) -> bool:
+        """Positively out: it was fenced and has given no sign of life since."""
+        return self.fenced_s is not None and (self.alive_s is None or self.alive_s < self.fenced_s)
 
 
 @dataclass(frozen=True, slots=True)

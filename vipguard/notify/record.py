@@ -28,6 +28,7 @@ class Takeover:
     looked_s: float | None = None
     opened: bool = False
     failed: tuple[str, str] | None = None
+    unfenced: Mapping[str, str] = field(default_factory=dict)  # why the fence command failed, by node
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..model.effect import AskArp
+from ..model.effect import AskArp, FencePeer
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass
 from .record import Due, Takeover, refuse
@@ -23,9 +23,17 @@ def await_silent(
 
     `ready` says what can be under way meanwhile, because it does not depend on that peer.
     """
-    silent = [sight.peers[name] for name, kind in found.items() if kind is PeerClass.SILENT]
+    silent = [
+        sight.peers[name]
+        for name, kind in found.items()
+        if kind is PeerClass.SILENT and not sight.peers[name].out
+    ]
     if not silent or sight.promoted:
         return None
+    if sight.policy.fence.command:
+        step = _fence(takeover, sight, silent, ready)
+        if step is not None:
+            return step
     names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
     if sight.policy.silent_peer == "wait":
         return refuse("silent-peer-wait", f'{names} is silent and silent_peer is "wait"')
@@ -49,6 +57,34 @@ def await_silent(
             effects = (AskArp(ARP_S * 10, (sight.policy.vip.ip,), ARP_S),) if again else ()
             return Due("foreign-arp", f"somebody else answers for {sight.policy.vip.ip}", effects)
     return None
+
+
+def _fence(
+    takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Callable[[], Due]
+) -> Due | None:
+    """Put every silent peer out first. None: it failed, and other ways are allowed.
+
+    Only a peer that was asked once more since the takeover began is fenced, and only by a node that a witness has
+    answered since: one that is cut off itself must not put the healthy writer out by another path.
+    """
+    limits, fence = sight.policy.limits, sight.policy.fence
+    failed = [text for peer in silent if (text := takeover.unfenced.get(peer.node.name)) is not None]
+    if failed and fence.required:
+        return refuse("fence-failed", f"{failed[0]}, and fence.required is true")
+    due = [peer for peer in silent if peer.node.name not in takeover.unfenced]
+    if not due:
+        return None
+    names = ", ".join(peer.node.name for peer in due)
+    if any(peer.evidence is None or peer.evidence.asked_at_s < takeover.began_s for peer in due):
+        text = f"{names} is asked once more before it is fenced"
+        return Due("fence-look", text, ready().effects, within_s=3 * limits.deadline_s)
+    if sight.witnesses and not any(
+        at_s is not None and at_s >= takeover.began_s for at_s in sight.witnesses.values()
+    ):
+        text = f"no witness has answered since {names} went silent: this node may be the one that is cut off"
+        return Due("fence-unwitnessed", text, ready().effects, within_s=2 * limits.lease_s)
+    effects = tuple(FencePeer(fence.deadline_s, peer.node.name) for peer in due)
+    return Due("fence", f"putting {names} out by {fence.command}", (*effects, *ready().effects))
 
 
 def silent_until_s(peer: PeerSight, sight: Sight) -> float:
