@@ -33,7 +33,12 @@ def look(path: str) -> CopyEvidence | None:
         found = read(path)
     except CouldNotDo:
         return CopyEvidence("an unknown time", "an unknown node", working=False)
-    return None if found is None else CopyEvidence(found.since, found.source, not is_exiting(found.by))
+    return None if found is None else CopyEvidence(found.since, found.source, is_working(found))
+
+
+def is_working(found: Mark) -> bool:
+    """Does the process live that makes the copy?"""
+    return not is_exiting(found.by)
 
 
 def read(path: str) -> Mark | None:
