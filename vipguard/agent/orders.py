@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.effect import Remember
-from ..model.memory import KeptLag
+from ..model.memory import Completed, KeptLag
 from .draft import Draft
 from .world import Resting, Taking, Writing
 
@@ -25,7 +25,8 @@ def obey(draft: Draft, command: str) -> None:
 
 
 def keep(draft: Draft) -> None:
-    """On the tick: the last good lag goes to disk now and then, and solo ends when another node is back."""
+    """On the tick: the last good lag goes to disk now and then, and solo ends when another node is back. A takeover
+    whose completion did not get there is written again: by it the next agent knows an open server for its own."""
     world, memory = draft.world, draft.world.memory
     if isinstance(world.phase, Taking):
         return  # the takeover has its own
@@ -35,6 +36,10 @@ def keep(draft: Draft) -> None:
         if newer:
             lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
             draft.send(Remember(REMEMBER_S, replace(memory, lag=lag)))
+    if isinstance(world.phase, Writing) and world.process is not None:
+        done = Completed(world.phase.epoch, world.boot_id, world.process)
+        if memory.completed != done:
+            draft.send(Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done)))
     if isinstance(world.phase, Writing) and memory.solo and _somebody_is_back(draft):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))

@@ -91,7 +91,7 @@ def silent_until_s(peer: PeerSight, sight: Sight) -> float:
     """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
     which is up to one interval of looking after the last one that did."""
     limits = sight.policy.limits
-    alive_s = sight.watching_since_s if peer.alive_s is None else peer.alive_s
+    alive_s = max(sight.watching_since_s, peer.alive_s or 0.0)
     return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
 
 
