@@ -1,7 +1,7 @@
 """The agent's pure core, driven by hand: one `Core` holds the world and answers what it asks for as it is told.
 
-Its surroundings are plain attributes (`facts`, `peer`, `vip`, …); `look` lets the core see them, `go` carries out what it
-ordered, in order, until one of the given effects is due.
+Its surroundings are plain attributes (`facts`, `peer`, `vip`, …); `look` lets the core see them, `go` carries out what
+it ordered, in order, until one of the given effects is due.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ PROCESS = ProcessId(4242, 99)
 OWN_CLAIM, PEER_CLAIM, OPENER = 31, 32, 33
 CLOSED_FACTS = replace(FACTS, process=PROCESS)
 PEER_FACTS = WRITER_FACTS
+NOTHING_KEPT = Memory()
 
 
 class Core:
     """db1's agent. `facts` None: its server refuses connections; `answer` says otherwise. `peer` likewise for db2."""
 
-    def __init__(self, policy: Policy = POLICY, memory: Memory = Memory(), boot_id: str = "boot-1") -> None:
+    def __init__(self, policy: Policy = POLICY, memory: Memory = NOTHING_KEPT, boot_id: str = "boot-1") -> None:
         self.now = 1000.0
         self.world: World = begin(policy, boot_id, self.now, memory)
         self.facts: ServerFacts | None = CLOSED_FACTS
@@ -228,7 +229,7 @@ class Core:
         return [note.rule for note in self.notes]
 
 
-def standby(policy: Policy = POLICY, memory: Memory = Memory()) -> Core:
+def standby(policy: Policy = POLICY, memory: Memory = NOTHING_KEPT) -> Core:
     """db1 follows db2, which writes; it has looked round, and its track file says 1."""
     core = Core(policy, memory)
     core.step(AddressSeen(core.address()))
