@@ -91,7 +91,8 @@ class Laws:
             thawed_s = self._thawed_s.get(host.name, -9.0)
             if now - thawed_s < THAW_S and self._opened_s[host.name] < thawed_s:
                 return "just-thawed"
-            if now - self._by_hand_s.get(host.name, -9.0) < 0.8:
+            by_hand_s = self._by_hand_s.get(host.name, -9.0)
+            if self._opened_s[host.name] == by_hand_s and (now - by_hand_s < 0.8 or not self._guarded(host)):
                 return "opened-by-hand"
         apart = self._opened_s[new.name] - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
         if not self._guarded(old) and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):

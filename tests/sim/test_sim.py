@@ -5,16 +5,18 @@ A failing seed is played again, with its whole story, by `pytest tests/sim --see
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sim import faults
+from sim.agent import Agent
 from sim.cluster import Cluster
+from sim.hands import HOW, Steps
 from sim.laws import Broken
 from sim.run import build, play
 
 from vipguard.agent import step
+from vipguard.model import effect as do
 from vipguard.model.policy import MARIADB, MYSQL, Limits
 from vipguard.notify import takeover
 
@@ -104,27 +106,51 @@ def _never(*_: object) -> None:
     return None
 
 
+def _drain_nothing(agent: Agent, effect: do.Drain) -> Steps:
+    yield 0.0001
+    server = agent.host.mysqld
+    assert server is not None
+    return server.gtid()
+
+
 def _cut_the_writer_off(cluster: Cluster) -> None:
-    cluster.run_until_healthy(20.0)
     faults.isolate(cluster, cluster.laws.writers()[0])
+
+
+def _kill_the_writer_of_a_slow_standby(cluster: Cluster) -> None:
+    for host in cluster.hosts.values():
+        faults.slow_apply(cluster, host)
     cluster.run(2.0)
+    faults.kill_mysqld(cluster, cluster.laws.writers()[0])
 
 
-def _start_and_fail(cluster: Cluster) -> None:
-    play(cluster.engine.seed, cluster=cluster)
+def _no_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_close", _never)
 
 
-Scenario = Callable[[Cluster], None]
-SABOTAGE: dict[str, tuple[Any, str, Scenario, str]] = {
-    "nobody-closes": (step, "_close", _cut_the_writer_off, "law 1"),
-    "nobody-waits-for-a-silent-peer": (takeover, "_await_silent", _cut_the_writer_off, "law 1"),
-    "nobody-receives-and-drains": (takeover, "_catch_up", _start_and_fail, "law 2"),
-}
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "_await_silent", _never)
 
 
-@pytest.mark.parametrize("what", SABOTAGE)
-def test_the_simulator_notices_a_rule_that_is_missing(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, name, scenario, law = SABOTAGE[what]
-    monkeypatch.setattr(module, name, _never)
+def _no_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HOW, do.Drain, _drain_nothing)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "scenario", "law"),
+    [
+        (_no_closing, _cut_the_writer_off, "law 1"),
+        (_no_waiting, _cut_the_writer_off, "law 1"),
+        (_no_draining, _kill_the_writer_of_a_slow_standby, "law 2"),
+    ],
+    ids=["nobody-closes", "nobody-waits-for-a-silent-peer", "nobody-drains"],
+)
+def test_the_simulator_notices_a_rule_that_is_missing(
+    sabotage: Any, scenario: Any, law: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    cluster = Cluster(3, limits=Limits(deadline_s=0.1))
+    assert cluster.run_until_healthy(20.0)
     with pytest.raises(Broken, match=law):
-        scenario(Cluster(3, limits=Limits(deadline_s=0.1)))
+        scenario(cluster)
+        cluster.run(2.0)
