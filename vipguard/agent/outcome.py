@@ -127,6 +127,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("fenced", "fence-done", "warning", node=effect.node)
             peer = draft.world.peers[effect.node]
             draft.set(peers={**draft.world.peers, effect.node: replace(peer, fenced_s=draft.now_s)})
+        case Release(), _:
+            given_back(draft, effect.node)
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -202,6 +204,8 @@ def _record(draft: Draft, **changes: object) -> bool:
 def failed(draft: Draft, did: Did, failure: Failed) -> None:
     """A failed step of a takeover ends it; an opening that may have happened is closed at once."""
     effect, phase = did.effect, draft.world.phase
+    if isinstance(effect, Release):
+        given_back(draft, effect.node)
     if isinstance(effect, Claim):
         draft.send(Release(0.5, effect.node))  # it may hold the lock; its lane carries this out after it
     if isinstance(effect, StopReceiving):
@@ -259,9 +263,14 @@ def begin_closing(draft: Draft, rule: str, text: str) -> None:
 
 
 def release(draft: Draft) -> None:
+    """Known for our own until it is seen given back: a look meanwhile must not take it for another's."""
     for node in draft.world.claims:
         draft.send(Release(0.5, node))
-    draft.set(claims={})
+
+
+def given_back(draft: Draft, node: str) -> None:
+    """Released, or gone with its session."""
+    draft.set(claims={name: held for name, held in draft.world.claims.items() if name != node})
 
 
 def hold_off(draft: Draft, rule: str, text: str) -> None:
