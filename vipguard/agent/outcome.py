@@ -269,7 +269,11 @@ def release(draft: Draft) -> None:
 
 
 def given_back(draft: Draft, node: str) -> None:
-    """Released, or gone with its session."""
+    """Released, or gone with its session; what was seen before that tells of nobody else's."""
+    server, held = draft.world.server, draft.world.claims.get(node)
+    facts = server.facts if server is not None and node == draft.world.policy.node else None
+    if server is not None and facts is not None and held is not None and facts.claim_lock == held:
+        draft.set(server=replace(server, facts=replace(facts, claim_lock=None)))
     draft.set(claims={name: held for name, held in draft.world.claims.items() if name != node})
 
 
