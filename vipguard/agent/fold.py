@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
 from ..model.gtid import GtidSet
-from ..model.sight import GoodLag, PeerSight, Sight, epoch_of
+from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
 from .event import (
     AddressSeen,
     CopySeen,
@@ -122,6 +122,9 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
+    if is_writer(evidence) and world.good_lag is not None:  # the source is there, whether or not it is received
+        source_s = max(world.good_lag.source_s, evidence.seen_at_s)
+        world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     return _compare(replace(world, peers={**world.peers, name: seen}, outside_s=outside_s))

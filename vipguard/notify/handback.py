@@ -63,13 +63,18 @@ def _higher_epoch(standing: Standing, sight: Sight) -> str | None:
 
 
 def _two_writers(standing: Standing, sight: Sight) -> str | None:
-    """Two open nodes of one epoch can't come of the rules; whoever sees it closes, unless the epoch is its own."""
+    """Two open nodes of one epoch come of a cut between them only, where each counted up alone. Of two rows the one
+    of the node that is listed first stays; a node whose row names another closes."""
     facts = sight.server.facts if sight.server else None
     row = facts.epoch if facts else None
-    if row is None or row.epoch != standing.epoch or row.node == sight.policy.node:
-        return None
-    writers = [p.node.name for p in sight.peers.values() if is_writer(p.evidence)]
-    return f"epoch {row.epoch} belongs to {row.node}" if row.node in writers else None
+    for peer in sight.peers.values():
+        theirs = peer.evidence.facts.epoch if peer.evidence and peer.evidence.facts else None
+        if not is_writer(peer.evidence) or theirs is None or theirs.epoch != standing.epoch:
+            continue
+        named = row.node if row is not None and row.epoch == standing.epoch else sight.policy.node
+        if theirs.node == peer.node.name and (named == peer.node.name or peer.node.name < sight.policy.node):
+            return f"epoch {theirs.epoch} belongs to {peer.node.name}"
+    return None
 
 
 ROWS: tuple[tuple[str, Callable[[Standing, Sight], str | None]], ...] = (
