@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from pathlib import Path
 
-from ..errors import CouldNotDo, VipguardError
+from ..errors import CouldNotDo, Silent, VipguardError
 from ..session import Deadline, Lost, Session, SqlError
-from .copy import ASK_S, Plan, Tell, change_source, wait_for_server
+from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, wait_for_server
+from .sessions import kill
 
 NO_SUPERVISOR = 3707  # ER_RESTART_SERVER_FAILED: the copy is whole, the server shuts down
 POLL_S = 0.05
+ORPHAN_S = 60.0
 _PLUGIN = "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"
 _STAGES = "SELECT STAGE, STATE, ESTIMATE, DATA FROM performance_schema.clone_progress WHERE STATE <> 'Not Started'"
 _STATUS = "SELECT STATE, ERROR_NO, ERROR_MESSAGE FROM performance_schema.clone_status"
@@ -63,6 +66,7 @@ def make(plan: Plan, tell: Tell) -> None:
     session = plan.ask_home()
     process = session.server_process()
     try:
+        _end_orphans(session, plan)
         _prepare(session, plan)
         # its own history ends here: a number that is discarded now is never given to another transaction
         with contextlib.suppress(FileNotFoundError):
@@ -75,6 +79,20 @@ def make(plan: Plan, tell: Tell) -> None:
     wait_for_server(plan, tell, lambda s: s.server_process() != process, hint).close()
     _require_success(plan)
     settle(plan)
+
+
+def _end_orphans(session: Session, plan: Plan) -> None:
+    """A clone goes on when whoever asked for it has died, and only one at a time is allowed."""
+    deadline = plan.deadline.at_most(ORPHAN_S)
+    while True:
+        rows = session.rows_as_dicts("SHOW PROCESSLIST", deadline=deadline)
+        orphans = {int(row["Id"]) for row in rows if str(row["Info"] or "").upper().startswith("CLONE INSTANCE")}
+        if not orphans:
+            return
+        kill(session, orphans, deadline)
+        if deadline.expired:
+            raise Silent("a clone that was begun before does not end")
+        time.sleep(AGAIN_S)
 
 
 def _prepare(session: Session, plan: Plan) -> None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",
     "promote": "Make this node the writer, whatever may be missing.",
     "solo": "Say that every other node is out for sure.",
+    "rejoin": "Decide about a node that went apart: accept its transactions, or make it a fresh copy.",
     "lab": "Run a cluster of real servers on this machine.",
 }
 

@@ -1,0 +1,159 @@
+"""A node with transactions of its own becomes a fresh copy of the writer, under load; a copy that dies is no copy."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from guarded import Guarded, gtids, ids_on
+
+from vipguard.lab import Node, faults
+from vipguard.lab.node import CONFIG_FILE
+
+STRAY = -7
+MARK = "/var/lib/vipguard/copy-unfinished"
+
+
+@pytest.fixture
+def stray(guarded: Guarded) -> Guarded:
+    """The old writer came back with a transaction that nobody received, and the new writer went on without it."""
+    lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
+    writer.mysqld.sql(
+        "CREATE DATABASE IF NOT EXISTS other",
+        "CREATE TABLE IF NOT EXISTS other.pad (id INT PRIMARY KEY, v LONGTEXT) ENGINE=InnoDB",
+        *(f"REPLACE INTO other.pad VALUES ({n}, REPEAT('{n % 10}', 20000))" for n in range(20)),
+        "CREATE USER IF NOT EXISTS joe@'%' IDENTIFIED BY 'pw'",
+        "GRANT SELECT ON app.* TO joe@'%'",
+    )
+    guarded.write_settled()
+    with faults.cut_off(lab, writer):  # it notices only after lease_s
+        writer.mysqld.sql(f"INSERT INTO app.t (id, node) VALUES ({STRAY}, 0)")
+        writer.mysqld.kill9()
+        guarded.wait_writer(standby)
+    standby.mysqld.sql("CREATE USER IF NOT EXISTS amy@'%' IDENTIFIED BY 'pw'", "DROP USER IF EXISTS joe@'%'")
+    guarded.write(10)
+    writer.mysqld.start(again_s=0.3)
+    guarded.wait_said(writer, "rule=diverged", "event=rejoin", within_s=20)
+    return guarded
+
+
+@contextmanager
+def slowly(node: Node, mb_s: float) -> Iterator[None]:
+    """Copies made on the node take their time."""
+    before = node.read(CONFIG_FILE)
+    node.write(CONFIG_FILE, f"{before}\n[copy]\nmb_s_max = {mb_s}\n")
+    try:
+        yield
+    finally:
+        node.write(CONFIG_FILE, before)
+
+
+def threads(node: Node) -> list[Any]:
+    """What replication says of itself, without what changes with every row."""
+    rows = node.mysqld.replication()
+    return [[v for k, v in row.items() if "Error" in k or "Errno" in k or k.endswith("Running")] for row in rows]
+
+
+def same_data(one: Node, other: Node) -> bool:
+    tables = ("app.t", "other.pad", "vipguard.epoch")
+    return all(one.mysqld.sql(f"CHECKSUM TABLE {t}") == other.mysqld.sql(f"CHECKSUM TABLE {t}") for t in tables)
+
+
+def whole_again(guarded: Guarded) -> None:
+    """The node is a copy of the writer, follows it, and could take over."""
+    lab, node, writer = guarded.lab, guarded.writer, guarded.standby
+    lab.wait(lambda: gtids(node) == gtids(writer), 10, "the copy to have caught up")
+    assert same_data(node, writer) and STRAY not in ids_on(node)
+    assert not node.path(MARK).exists() and node.mysqld.read_only() is True
+    guarded.wait_track(node, "1")
+    assert node.mysqld.replication_threads() == writer.mysqld.replication_threads() == ("Yes", "Yes")
+    accounts = node.mysqld.sql("SELECT user FROM mysql.user WHERE user IN ('amy', 'joe')")
+    assert [list(row.values()) for row in accounts] == [["amy"]]
+
+
+def test_a_diverged_node_becomes_a_fresh_copy_while_the_writer_goes_on(stray: Guarded) -> None:
+    lab, node, writer = stray.lab, stray.writer, stray.standby
+    told = node.vipguard("rejoin", "--json", check=False)
+    assert told.returncode == 1
+    assert json.loads(told.stdout)["transactions"] == 1 and json.loads(told.stdout)["discard_refused"] is None
+    before = threads(writer)
+    with lab.client(rate=200) as client:
+        client.wait_acks(20)
+        done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=120)
+        client.wait_acks(50)
+    assert "can take over" in done.stdout and "Lost for good: 1 transaction" in done.stdout
+    assert not client.seen().errors and client.lost(writer) == []
+    whole_again(stray)
+    assert [row[2:] for row in threads(writer)] == [row[2:] for row in before], "the writer's replication never broke"
+    assert not stray.said(writer, "rule=peer-diverged", "gtids=4294967295") or lab.spec.flavor == "mariadb"
+    assert node.vipguard("rejoin", check=False).returncode == 0
+    assert stray.said(node, "rule=copy-unfinished")
+
+    # it is a full member: it takes over with all that was written, and the other comes back by itself
+    with faults.kill_mysqld(writer):
+        stray.wait_writer(node)
+        assert client.lost(node) == []
+        after = stray.write(10)
+    lab.wait(lambda: not lab.trouble(), 20, "a healthy pair")
+    lab.wait(lambda: after.lost(writer) == [], 10, "the rows of the copy on the other node")
+
+
+def test_a_copy_that_dies_leaves_the_node_apart_and_a_second_one_is_whole(stray: Guarded) -> None:
+    lab, node, writer = stray.lab, stray.writer, stray.standby
+    mysql = lab.spec.flavor == "mysql"
+    with lab.client(rate=100) as client:
+        with slowly(node, 3 if mysql else 0.05):
+            copying = node.popen([*node.vipguard_argv, "rejoin", "--discard", "--yes"])
+            try:
+                lab.wait(lambda: data_gone(node), 20, "the copy to have removed the old data")
+            finally:
+                by = json.loads(node.read(MARK))["by"]["pid"]
+                node.space.processes()[by].signal(signal.SIGKILL)
+                copying.wait(5)
+        assert node.path(MARK).exists()
+        time.sleep(1.0)
+        own = stray.own(node)
+        assert own["eligibility"] != "eligible" and "broken off" in own["copying"] and node.eligible() == "0"
+        assert "Yes" not in (node.mysqld.replication_threads() or ())
+        assert node.mysqld.read_only() is True
+
+        with faults.kill_agent(node):
+            pass
+        stray.wait_track(node, "0")
+        lab.wait(lambda: "broken off" in stray.own(node)["copying"], 5, "a new agent to honour the mark")
+        assert "Yes" not in (node.mysqld.replication_threads() or ())
+
+        said = node.vipguard("rejoin", check=False)
+        assert said.returncode == 1 and "no whole copy" in said.stdout
+        done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=150)
+        assert "can take over" in done.stdout
+        client.wait_acks(20)
+    assert not client.seen().errors and client.lost(writer) == []
+    whole_again(stray)
+    assert lab.writer() is writer
+
+
+def data_gone(node: Node) -> bool:
+    return not node.mysqld.sql("SELECT 1 FROM information_schema.tables WHERE table_schema = 'other'")
+
+
+def test_no_copy_is_made_of_a_holder_nor_without_a_writer(guarded: Guarded) -> None:
+    lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
+    kept = gtids(writer), gtids(standby)
+    refused = writer.vipguard("rejoin", "--discard", "--yes", check=False)
+    assert refused.returncode == 2 and "is on this node" in refused.stderr
+    with faults.cut_off(lab, standby, traffic="sql"):
+        refused = standby.vipguard("rejoin", "--discard", "--yes", check=False)
+        assert refused.returncode == 2 and "no writer answers" in refused.stderr
+    asked = standby.vipguard("rejoin", "--discard", check=False, input="n\n")
+    if lab.spec.flavor == "mysql":  # on MariaDB the writer reads this node's log, and that stops it before the question
+        assert asked.returncode == 2 and "will be destroyed" in asked.stdout
+    else:
+        assert asked.returncode == 3 and "replicates from this node" in asked.stderr
+    assert (gtids(writer), gtids(standby)) == kept and not standby.path(MARK).exists()
+    assert lab.writer() is writer and not lab.trouble()
