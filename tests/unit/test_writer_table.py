@@ -20,6 +20,7 @@ from vipguard.model.sight import GoodLag, PeerSight, Sight
 from vipguard.model.verdict import Eligibility, Standing
 
 ERRANT = GtidSet.parse("mariadb", "1-1-9")
+LOSSLESS = replace(healthy.POLICY, durability="lossless")
 FULL_DISK = DiskEvidence(NOW_S, free_bytes=1_000_000, total_bytes=90_000_000_000, writable=True)
 PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
@@ -41,6 +42,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
         "lag-unknown": replace(without_source(STANDBY), good_lag=None),
         "lag-exceeded": with_channel(STANDBY, lag_s=10.5),
+        "semi-sync-unmarked": replace(STANDBY, policy=LOSSLESS),
         "errant-transactions": replace(STANDBY, errant=ERRANT),
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "isolated": healthy.cut_off(STANDBY),

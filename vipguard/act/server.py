@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ..errors import CouldNotDo, VipguardError
+from ..model.effect import Care
 from ..model.evidence import EpochRow, ProcessId
 from ..model.gtid import GtidSet
 from ..session import Deadline, Denied, Session, dialect_of
@@ -21,6 +22,7 @@ from .step import step
 Connect = Callable[[Deadline], Session]
 FIRST_S = 0.001  # with nothing in its way the SET is through by then
 ROUND_S = 0.003
+COMMITTING_S = 0.02  # a commit on its way to a replica that answers is done by then
 RESERVE_SHARE = 0.2  # of the deadline, kept to end a SET that hangs and to see it gone
 TOO_MANY_CONNECTIONS = 1040
 
@@ -39,8 +41,12 @@ class CloseResult:
     left: int = 0
 
 
-def close_server(connect: Connect, own_ids_to_keep: frozenset[int], deadline_s: float) -> CloseResult:
+def close_server(
+    connect: Connect, own_ids_to_keep: frozenset[int], deadline_s: float, care: Care = Care.NONE
+) -> CloseResult:
     """Make the server read-only, whatever stands in the way, and end its client sessions.
+
+    `care` says what may stand in the way: a commit that waits for a replica is never ended by it but for Care.NONE.
 
     First vipguard's other local sessions are ended and seen gone, so that no open that is under way comes after it.
     `own_ids_to_keep` are spared, as is every session of vipguard's account from another host, replication, and the
@@ -53,9 +59,9 @@ def close_server(connect: Connect, own_ids_to_keep: frozenset[int], deadline_s: 
         killer = connect(deadline)
         try:
             killed: set[int] = set()
-            setter = _second(connect, killer, own_ids_to_keep, killed, deadline)
+            setter = _second(connect, killer, own_ids_to_keep, killed, deadline, care)
             try:
-                closing = _Closing(setter, killer, own_ids_to_keep, killed, deadline, deadline_s)
+                closing = _Closing(setter, killer, own_ids_to_keep, killed, deadline, deadline_s, care)
                 gtid, left = closing.run()
             finally:
                 setter.close()
@@ -65,23 +71,29 @@ def close_server(connect: Connect, own_ids_to_keep: frozenset[int], deadline_s: 
 
 
 def _second(
-    connect: Connect, killer: Session, keep: frozenset[int], killed: set[int], deadline: Deadline
+    connect: Connect,
+    killer: Session,
+    keep: frozenset[int],
+    killed: set[int],
+    deadline: Deadline,
+    care: Care,
 ) -> Session:
     """Another session; with all connections taken, room is made for it."""
     while True:
         try:
             return connect(deadline)
         except Denied as exc:
-            if exc.errno != TOO_MANY_CONNECTIONS or deadline.expired:
+            if exc.errno != TOO_MANY_CONNECTIONS or deadline.expired or care is Care.STRICT:
                 raise
-        victims = _victims(list_sessions(killer, deadline), killer, keep)
+        victims = _victims(list_sessions(killer, deadline), killer, keep, care)
         killed |= victims - kill(killer, victims, deadline)
         time.sleep(ROUND_S)
 
 
-def _victims(rows: list[Row], killer: Session, keep: frozenset[int]) -> set[int]:
+def _victims(rows: list[Row], killer: Session, keep: frozenset[int], care: Care) -> set[int]:
     me = next((row.user for row in rows if row.id == killer.connection_id), None)
-    return {row.id for row in rows if row.is_client and row.user != me and row.id not in keep}
+    found = (row for row in rows if row.is_client and row.user != me and row.id not in keep)
+    return {row.id for row in found if care is Care.NONE or not row.waits_for_ack}
 
 
 class _Closing:
@@ -95,8 +107,9 @@ class _Closing:
         killed: set[int],
         deadline: Deadline,
         deadline_s: float,
+        care: Care,
     ) -> None:
-        self.setter, self.killer, self.deadline = setter, killer, deadline
+        self.setter, self.killer, self.deadline, self.care = setter, killer, deadline, care
         self.keep = keep | {setter.connection_id, killer.connection_id}
         self.set_deadline = deadline.before(RESERVE_SHARE * deadline_s)
         self.dialect = dialect_of(killer.flavor)
@@ -118,7 +131,10 @@ class _Closing:
     def _end_own(self) -> None:
         rows = list_sessions(self.killer, self.deadline)
         me = next((row.user for row in rows if row.id == self.killer.connection_id), None)
+        self._look_for_waiting(rows)
         stale = {row.id for row in rows if row.user == me and row.is_local and row.id not in self.keep}
+        if self.care is not Care.NONE:  # the mark's commit may wait, and can open nothing any more
+            stale -= {row.id for row in rows if row.waits_for_ack}
         if still := end_and_see_gone(self.killer, stale, self.deadline):
             raise CouldNotDo(f"an older session of vipguard's is still there ({sorted(still)})", refused=True)
 
@@ -138,12 +154,15 @@ class _Closing:
         thread = threading.Thread(target=send, name="close-server", daemon=True)
         thread.start()
         try:
-            wait_s = FIRST_S
+            wait_s, began_s = FIRST_S, time.monotonic()
             while not done.wait(wait_s):
                 if self.set_deadline.expired:
                     self._end_set(done)
                     return
-                self._kill_clients()
+                if self.care is Care.STRICT:
+                    self._look_for_waiting(list_sessions(self.killer, self.deadline))
+                elif self.care is Care.NONE or time.monotonic() - began_s > COMMITTING_S:
+                    self._kill_clients()
                 wait_s = ROUND_S
         finally:
             if not done.is_set():
@@ -151,6 +170,11 @@ class _Closing:
             thread.join(1.0)
         if self.failure is not None:
             raise self.failure
+
+    def _look_for_waiting(self, rows: list[Row]) -> None:
+        waiting = sorted(row.id for row in rows if row.waits_for_ack) if self.care is Care.STRICT else []
+        if waiting:
+            raise CouldNotDo(f"commits wait for a replica (sessions {waiting})")
 
     def _end_set(self, done: threading.Event) -> None:
         """The SET hangs: end its session by id and see it gone, so that it cannot come through later."""
@@ -169,7 +193,7 @@ class _Closing:
         return len(left)
 
     def _kill_clients(self) -> set[int]:
-        victims = _victims(list_sessions(self.killer, self.deadline), self.killer, self.keep)
+        victims = _victims(list_sessions(self.killer, self.deadline), self.killer, self.keep, self.care)
         self.refused |= kill(self.killer, victims - self.killed - self.refused, self.deadline)
         self.killed |= victims - self.refused
         return victims

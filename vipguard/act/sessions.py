@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ..errors import CouldNotDo
-from ..session import Deadline, Session
+from ..session import Deadline, Session, semi_sync
 from ..session.dialect import KILL_DENIED, NO_SUCH_THREAD, Dialect
 
 POLL_S = 0.002
@@ -23,6 +23,12 @@ class Row:
     user: str
     host: str
     command: str
+    state: str = ""
+
+    @property
+    def waits_for_ack(self) -> bool:
+        """Its commit is in the binary log and waits for a replica: ending it may show it to others."""
+        return semi_sync.WAITING in self.state
 
     @property
     def is_client(self) -> bool:
@@ -39,7 +45,7 @@ def list_sessions(session: Session, deadline: Deadline) -> list[Row]:
     """Every session of the server; without the PROCESS privilege the server would list its own user's only."""
     rows = session.ask((Dialect.sessions,), deadline)[0]
     return [
-        Row(int(row[0] or 0), *((row[at] or b"").decode("utf-8", "replace") for at in (1, 2, 4)))
+        Row(int(row[0] or 0), *((row[at] or b"").decode("utf-8", "replace") for at in (1, 2, 4, 6)))
         for row in rows
     ]
 

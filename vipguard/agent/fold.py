@@ -8,6 +8,7 @@ from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
+from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
     CopySeen,
@@ -80,7 +81,7 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if evidence.facts is None:
         return world
     world = _see_process(world, evidence.facts.process)
-    return _compare(_keep_good_lag(world, evidence))
+    return _compare(see_own(_keep_good_lag(world, evidence), evidence))
 
 
 def _see_process(world: World, process: ProcessId | None) -> World:
@@ -127,7 +128,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
-    return _compare(replace(world, peers={**world.peers, name: seen}, outside_s=outside_s))
+    world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
+    return _compare(see_writer(world, seen))
 
 
 def _fit(world: World, evidence: ServerEvidence) -> bool:

@@ -25,6 +25,7 @@ from ..act.replication import (
     wait_applied,
     wait_received,
 )
+from ..act.semi_sync import set_source, write_mark
 from ..act.server import Opener, close_server, kill_server
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
@@ -85,8 +86,9 @@ class Hands:
         tls = Tls.of(policy.mysql)
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
+        self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
-        locks = (policy.cluster, policy.claim_lock, policy.open_lock)
+        locks = (policy.cluster, policy.claim_lock, policy.open_lock, policy.lossless)
         self._probe = ServerProbe(Connector.local(policy.mysql), *locks)
         self._claimer = ServerProbe(Connector.local(policy.mysql), *locks)
         self._peers = {name: ServerProbe(connect, *locks) for name, connect in self._remote.items()}
@@ -158,7 +160,10 @@ class Hands:
     def close_peer(self, effect: do.ClosePeer) -> ServerEvidence:
         ours = self._peers[effect.node].connection_id
         close_server(
-            self._remote[effect.node], frozenset() if ours is None else frozenset({ours}), effect.deadline_s
+            self._remote[effect.node],
+            frozenset() if ours is None else frozenset({ours}),
+            effect.deadline_s,
+            effect.care,
         )
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
 
@@ -221,10 +226,20 @@ class Hands:
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
 
-    def close_server(self, effect: do.Effect) -> do.Closed:
+    def set_source(self, effect: do.SetSource) -> None:
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_source(deadline)) as session:
+            set_source(session, effect.on, deadline)
+
+    def write_mark(self, effect: do.WriteMark) -> None:
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_mark(deadline)) as session:
+            write_mark(session, self.policy.cluster, effect.mark, deadline)
+
+    def close_server(self, effect: do.CloseServer) -> do.Closed:
         ours = self._probe.connection_id
         keep = frozenset() if ours is None else frozenset({ours})
-        result = close_server(self._for_close, keep, effect.deadline_s)
+        result = close_server(self._for_close, keep, effect.deadline_s, effect.care)
         if result.left:
             _log.warning("closed", rule="sessions-left", left=result.left)
         return do.Closed(result.gtid, result.killed)
@@ -272,6 +287,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.PrepareOpen: Hands.prepare_open,
     do.DropOpener: Hands.drop_opener,
     do.Open: Hands.open,
+    do.SetSource: Hands.set_source,
+    do.WriteMark: Hands.write_mark,
     do.Announce: Hands.announce,
     do.CloseServer: Hands.close_server,
     do.KillServer: Hands.kill_server,

@@ -40,7 +40,7 @@ def keep(draft: Draft) -> None:
         done = Completed(world.phase.epoch, world.boot_id, world.process)
         if memory.completed != done:
             draft.send(Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done)))
-    if isinstance(world.phase, Writing) and memory.solo and _somebody_is_back(draft):
+    if isinstance(world.phase, Writing) and memory.solo and not world.policy.lossless and _somebody_is_back(draft):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..model.effect import (
     Announce,
     AskArp,
+    Care,
     Claim,
     Closed,
     ClosePeer,
@@ -29,16 +30,20 @@ from ..model.effect import (
     Release,
     Remember,
     RemoveVip,
+    SetSource,
     StartReceiving,
     StartReplication,
     StopReceiving,
+    WriteMark,
     WriteTrack,
 )
 from ..model.evidence import Answer, DiskEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.memory import Completed
+from ..notify import semi_sync
 from ..notify.loss import account
 from ..notify.takeover import Takeover
+from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
 from .fold import see_address, see_peer, see_server
@@ -47,7 +52,7 @@ from .world import Closing, HoldOff, Resting, Taking, Writing
 BACK_OFF_S = 1.0
 BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
 AGAIN = (Receive, Drain, Announce, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
-COUNTED = (Claim, AskArp, StopReceiving, Drain, PrepareOpen, Remember, Look, Open, ClosePeer, Receive)
+COUNTED = (Claim, AskArp, StopReceiving, Drain, PrepareOpen, Remember, Look, Open, ClosePeer, Receive, SetSource)
 
 
 def report(draft: Draft, did: Did) -> None:
@@ -129,6 +134,10 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.set(peers={**draft.world.peers, effect.node: replace(peer, fenced_s=draft.now_s)})
         case Release(), _:
             given_back(draft, effect.node)
+        case SetSource(), _:
+            acks.source_set(draft, effect.on)
+        case WriteMark(), _:
+            acks.mark_written(draft, effect.mark)
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -211,6 +220,9 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
     if isinstance(effect, StopReceiving):
         draft.set(join_due=True)  # it may have stopped
     match effect:
+        case CloseServer(care=Care.STRICT) if isinstance(phase, Closing):
+            draft.note("close-failed", "commits-wait", "warning", reason=failure.text)
+            draft.set(phase=replace(phase, kill=True))
         case CloseServer() | KillServer():
             draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
         case WriteTrack():
@@ -256,9 +268,15 @@ def closed(draft: Draft, phase: Closing) -> None:
     rest(draft, "handed-back", phase.rule)
 
 
+def must_kill(draft: Draft, rule: str) -> bool:
+    """Do commits wait on a node that is cut off or superseded? Whatever else ends them acknowledges or shows them."""
+    semi = semi_sync.own(draft.sight)
+    return semi is not None and semi.waiting > 0 and semi_sync.care(draft.sight, rule) is Care.STRICT
+
+
 def begin_closing(draft: Draft, rule: str, text: str) -> None:
     draft.note("closing", rule, "warning", text=text)
-    draft.set(phase=Closing(rule, text, draft.now_s))
+    draft.set(phase=Closing(rule, text, draft.now_s, kill=must_kill(draft, rule)))
     release(draft)
 
 
@@ -323,6 +341,8 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
     fenced = bool(world.peers) and all(peer.out for peer in world.peers.values())
     solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
+    if world.policy.lossless:
+        solo = world.memory.solo  # it was settled before the opening
     draft.send(Announce(2.0))
     draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo)))
     release(draft)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..checks import lag
+from ..model.evidence import ServerFacts
 from ..model.sight import PeerSight, Sight, is_writer
 from .world import Closing, Taking, World, Writing
 
@@ -74,6 +75,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "errant": None if sight.errant is None else str(sight.errant),
         "io_stopped_by_takeover": sight.io_stopped_by_us,
         "diverged": world.diverged,
+        "semi_sync": _semi_sync(world, sight),
         "copying": sight.copying,
         "epoch": facts.epoch.epoch if facts and facts.epoch else None,
         "gtid": str(facts.gtid) if facts else None,
@@ -114,6 +116,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "errant": None,
         "io_stopped_by_takeover": None,
         "diverged": None,
+        "semi_sync": _peer_semi_sync(facts),
         "copying": None,
         "epoch": facts.epoch.epoch if facts and facts.epoch else None,
         "gtid": str(facts.gtid) if facts else None,
@@ -123,6 +126,30 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
         "alive_ago_s": _ago(sight.now_s, peer.alive_s),
     }
+
+
+def _semi_sync(world: World, sight: Sight) -> dict[str, Any] | None:
+    """None under async, and where the server was not seen or has none."""
+    facts, now = world.server.facts if world.server else None, sight.receiving
+    if facts is None or facts.semi_sync is None:
+        return None
+    return {
+        "source": facts.semi_sync.source_on,
+        "replica": facts.semi_sync.replica_on,
+        "clients": facts.semi_sync.clients,
+        "waiting": facts.semi_sync.waiting,
+        "commits_wait_s": round(sight.commits_wait_s, 3),
+        "solo": world.memory.solo,
+        "receiving": now is not None and now.live,
+        "marked": sight.marked,
+        "mark_on_its_way": now is not None and now.wanted is not None,
+    }
+
+
+def _peer_semi_sync(facts: ServerFacts | None) -> dict[str, Any] | None:
+    if facts is None or facts.semi_sync is None:
+        return None
+    return {"source": facts.semi_sync.source_on, "replica": facts.semi_sync.replica_on}
 
 
 def _peer_lag(peer: PeerSight) -> float | None:

@@ -27,8 +27,9 @@ from ..model.verdict import Eligibility, Standing, Verdict
 from ..notify import rejoin
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
+from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import orders, outcome
+from . import orders, outcome, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -50,6 +51,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     _advance(draft)
     _judge(draft)
     _join(draft)
+    semi_sync.keep(draft)
     if isinstance(event, Tick):
         orders.keep(draft)
         _look(draft)
@@ -131,7 +133,9 @@ def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
     was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
     facts = world.server.facts if world.server else None
     same = facts is not None and done is not None and done.process == facts.process
-    return None if (was_writer and same) or sight.promoted else writer.unfit(sight)
+    if was_writer and same and not sight.policy.lossless:
+        return None
+    return None if sight.promoted else writer.unfit(sight)
 
 
 def _taking(draft: Draft) -> None:
@@ -224,20 +228,22 @@ def _closing(draft: Draft) -> None:
         outcome.closed(draft, phase)
         return
     left_s = phase.since_s + limits.close_s - draft.now_s
-    if left_s > 0:
-        draft.send(CloseServer(max(left_s, limits.close_s / 2)))
+    if left_s > 0 and not phase.kill:
+        draft.send(CloseServer(max(left_s, limits.close_s / 2), care(draft.sight, phase.rule)))
     elif draft.now_s >= phase.again_s:
         draft.set(phase=replace(phase, again_s=draft.now_s + AGAIN_S))
         if world.process is not None:
-            draft.note("kill", "not-closed-in-time", "warning", close_s=limits.close_s)
+            rule = "commits-wait-superseded" if phase.kill else "not-closed-in-time"
+            draft.note("kill", rule, "warning", close_s=limits.close_s)
             draft.send(KillServer(1.0, world.process))
         else:
-            draft.send(CloseServer(limits.close_s))
+            draft.send(CloseServer(limits.close_s, care(draft.sight, phase.rule)))
 
 
 def _close(draft: Draft, rule: str, text: str) -> None:
     draft.note("closing", rule, "warning", text=text)
-    draft.set(phase=Closing(rule, text, draft.now_s), said={**draft.world.said, "closing": rule})
+    kill = outcome.must_kill(draft, rule)
+    draft.set(phase=Closing(rule, text, draft.now_s, kill=kill), said={**draft.world.said, "closing": rule})
     _closing(draft)
 
 
@@ -323,6 +329,7 @@ def _look(draft: Draft) -> None:
     for index, name in enumerate(world.peers):
         if name not in busy:
             channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
+            channels = channels or world.policy.lossless  # is it there, and near?
             draft.send(ProbePeer(limits.deadline_s, name, channels))
     facts = world.server.facts if world.server else None
     disk_due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S

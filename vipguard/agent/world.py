@@ -17,7 +17,7 @@ from ..model.evidence import (
 from ..model.gtid import GtidSet
 from ..model.memory import Memory
 from ..model.policy import Policy
-from ..model.sight import GoodLag, PeerSight, Sight
+from ..model.sight import GoodLag, PeerSight, Receiving, Sight
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
 
@@ -56,12 +56,16 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Being closed by `rule`; past `close_s` by kill, `again_s` being the earliest time of the next attempt."""
+    """Being closed by `rule`; past `close_s` by kill, `again_s` being the earliest time of the next attempt.
+
+    `kill`: at once, because commits wait on a node that is cut off or superseded.
+    """
 
     rule: str
     text: str
     since_s: float
     again_s: float = 0.0
+    kill: bool = False
 
 
 Phase = Starting | Resting | Taking | Writing | Closing
@@ -84,6 +88,20 @@ class HoldOff:
     rule: str
     text: str
     until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """Semi-sync, as far as it takes time to know. `acked` is the server's count at the last look; `waiting_since_s`:
+    since when commits wait and it stands. `marked_epoch`: the epoch for which this agent wrote the mark since semi-sync
+    was switched on; `tried_s`: when it last changed something.
+    """
+
+    receiving: Receiving | None = None
+    acked: int | None = None
+    waiting_since_s: float | None = None
+    marked_epoch: int | None = None
+    tried_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,7 @@ class World:
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
     copying: CopyEvidence | None = None
+    acks: Acks = Acks()
     track: str | None = None
     track_asked: str | None = None
     flights: Mapping[str, Flight] = field(default_factory=dict)
@@ -152,6 +171,8 @@ class World:
             parked=self._parked(now_s),
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
             copying=None if self.copying is None else _unfinished(self.copying),
+            receiving=self.acks.receiving,
+            commits_wait_since_s=self.acks.waiting_since_s,
         )
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:

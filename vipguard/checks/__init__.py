@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from ..model.finding import Finding, Thresholds
 from ..model.sight import Sight
-from . import alive, disk, errant, lag, read_only, replication, witness
+from . import alive, disk, errant, lag, read_only, replication, semi_sync, witness
 
 CHECKS: Mapping[str, Callable[[Sight, Thresholds], Finding]] = {
     "alive": alive.check,
@@ -19,4 +19,5 @@ CHECKS: Mapping[str, Callable[[Sight, Thresholds], Finding]] = {
     "errant": errant.check,
     "disk": disk.check,
     "witness": witness.check,
+    "semi_sync": semi_sync.check,
 }

@@ -13,7 +13,7 @@ from ..model.evidence import Answer
 from ..model.finding import Outcome
 from ..model.sight import Sight
 from ..model.verdict import Eligibility, Standing, Verdict
-from . import disk, errant, lag, replication
+from . import disk, errant, lag, replication, semi_sync
 
 YES, NO, UNSEEN = Eligibility.ELIGIBLE, Eligibility.INELIGIBLE, Eligibility.UNDETERMINED
 Number = tuple[str, float | int | str | None]
@@ -104,6 +104,22 @@ def _lag(sight: Sight) -> Decision | None:
     return NO, f"{seen.text}, the limit is {lag_s_max:g} s", numbers
 
 
+def _unmarked(sight: Sight) -> Decision | None:
+    """Without the mark the writer may have acknowledged, while it was alone, what is not here."""
+    if not sight.policy.lossless or sight.marked:
+        return None
+    found = semi_sync.check(sight)
+    return (NO if found.outcome is Outcome.CRITICAL else UNSEEN), found.text, (("semi_sync", found.rule),)
+
+
+def _deaf(sight: Sight) -> Decision | None:
+    """Whether a peer has the mark, only its own agent knows."""
+    semi = sight.server.facts.semi_sync if sight.server and sight.server.facts else None
+    if not sight.policy.lossless or (semi is not None and semi.replica_on):
+        return None
+    return NO, "the server does not acknowledge what it receives", ()
+
+
 def _errant(sight: Sight) -> Decision | None:
     found = errant.check(sight)
     if sight.errant is None:
@@ -176,6 +192,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("replication-broken", _unless_entitled(_threads)),
     ("lag-unknown", _unless_entitled(_lag_unknown)),
     ("lag-exceeded", _unless_entitled(_lag)),
+    ("semi-sync-unmarked", _unless_entitled(_unmarked)),
     ("errant-transactions", _unless_entitled(_errant)),
     ("disk-unfit", _disk),
     ("isolated", _isolated),
@@ -225,6 +242,7 @@ _DATA = frozenset(
         "replication-broken",
         "lag-unknown",
         "lag-exceeded",
+        "semi-sync-unmarked",
         "errant-transactions",
         "disk-unfit",
     }
@@ -242,5 +260,5 @@ def unfit(sight: Sight) -> tuple[str, str] | None:
 
 def fit_from_afar(sight: Sight) -> bool:
     """Would these rows let a peer take over, by what its own SQL says? `sight` holds the peer's server as `server`."""
-    rows = (_other_cluster, _writable, _threads, _lag_unknown, _lag)
+    rows = (_other_cluster, _writable, _threads, _lag_unknown, _lag, _deaf)
     return sight.server is not None and sight.server.answered and all(row(sight) is None for row in rows)

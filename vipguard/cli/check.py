@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vipguard.cli.app import App, pass_app
+from vipguard.cli.remembered import own_node, with_agents_memory
 from vipguard.errors import CouldNotLook, VipguardError
 from vipguard.model.finding import Finding, Outcome, Perf, Thresholds
 from vipguard.model.ranges import Range
@@ -24,10 +25,9 @@ from vipguard.model.verdict import Eligibility
 if TYPE_CHECKING:
     from vipguard.agent.glance import Glance
     from vipguard.model.policy import Policy
-    from vipguard.model.sight import Sight
     from vipguard.model.verdict import Verdict
 
-NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "writer")
+NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "semi_sync", "writer")
 AGENT_S = 0.2  # what the agent gets to answer
 KEEPALIVED_S = 0.42  # of the half second that the wrapper gives, from the start of this process
 LOOK_S_MIN = 0.05
@@ -114,7 +114,7 @@ def _answer(app: App, name: str, thresholds: Thresholds) -> Answer:
     policy = app.policy()
     seen = _look(policy, name)
     finding = CHECKS[name](seen.sight, thresholds)
-    known = None if finding.outcome is Outcome.OK else _with_agents_memory(policy, finding, seen.sight)
+    known = None if finding.outcome is Outcome.OK else with_agents_memory(policy, finding, seen.sight, AGENT_S)
     if known is not None:
         return Answer(CHECKS[name](known, thresholds), AGENT)
     if finding.outcome is Outcome.UNKNOWN and (why := _blind(name, seen)):
@@ -141,56 +141,6 @@ def _blind(name: str, seen: Glance) -> str:
     if name in ("witness", "read_only"):
         return seen.blind.get("witness" if name == "witness" else "address", "")
     return server.reason if server is not None and name != "alive" else ""
-
-
-# What takes time to know, only the agent knows: the lag before the source went, the comparison before the writer
-# went, that a takeover stopped the IO thread, the disk of a server that is down.
-_REMEMBERED = {
-    "lag": ("lag-never-seen",),
-    "errant": ("errant-not-compared",),
-    "replication": ("io-thread-stopped",),
-    "disk": ("disk-not-seen",),
-}
-
-
-def _with_agents_memory(policy: Policy, finding: Finding, sight: Sight) -> Sight | None:
-    """The sight with what the agent remembers added to it; None where that doesn't help, or nobody answers."""
-    name = finding.check
-    if finding.rule not in _REMEMBERED.get(name, ()):
-        return None
-    from vipguard import client
-    from vipguard.model.evidence import DiskEvidence
-    from vipguard.model.gtid import GtidSet
-    from vipguard.model.sight import GoodLag
-
-    try:
-        own = own_node(client.status(policy.paths.agent_socket, AGENT_S))
-    except VipguardError:
-        return None
-    facts = sight.server.facts if sight.server else None
-    if name == "lag" and own.get("lag_rule") == "lag-last-good" and own.get("lag_s") is not None:
-        return replace(sight, good_lag=GoodLag(float(own["lag_s"]), sight.now_s, sight.now_s))
-    if name == "errant" and own.get("errant") is not None and facts is not None:
-        return replace(sight, errant=GtidSet.parse(facts.flavor, own["errant"]))
-    if name == "replication" and own.get("io_stopped_by_takeover"):
-        return replace(sight, io_stopped_by_us=True)
-    if name == "disk" and own.get("disk_free_bytes") is not None:
-        disk = DiskEvidence(sight.now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
-        return replace(sight, disk=disk)
-    return None
-
-
-def own_node(status: dict[str, Any]) -> dict[str, Any]:
-    """This node in an agent's status. Raises CouldNotLook where it isn't there."""
-    nodes = status.get("nodes")
-    own = (
-        next((n for n in nodes if isinstance(n, dict) and n.get("here")), None)
-        if isinstance(nodes, list)
-        else None
-    )
-    if own is None:
-        raise CouldNotLook("the agent's status does not tell of this node")
-    return dict(own)
 
 
 def _writer(app: App) -> Answer:

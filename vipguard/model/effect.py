@@ -7,11 +7,20 @@ that the worker may take. Two effects with the same `key` are never under way at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
-from .evidence import EpochRow, ProcessId
+from .evidence import EpochRow, Mark, ProcessId
 from .gtid import GtidSet
 from .memory import Memory
+
+
+class Care(Enum):
+    """How a close treats commits that wait for a replica's acknowledgement: ending such a session may expose it."""
+
+    NONE = "none"  # there are none: semi-sync is off
+    SPARE = "spare"  # they are left alone, and may still be acknowledged; what else blocks is ended
+    STRICT = "strict"  # nobody is ended before the server is read-only; one that waits fails the close at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,8 @@ class Release(OnNode):
 class ClosePeer(OnNode):
     """Close a peer's server from here, then look at it."""
 
+    care: Care = Care.NONE
+
 
 @dataclass(frozen=True, slots=True)
 class FencePeer(OnNode):
@@ -170,6 +181,22 @@ class DropOpener(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class SetSource(Effect):
+    """Let the local server's commits wait for a replica, or not: off lets those that wait go on unreplicated."""
+
+    lane = "semi-sync"
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMark(Effect):
+    """Write the mark's row. It has a lane of its own: the commit waits for a replica when semi-sync is on."""
+
+    lane = "mark"
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class Announce(Effect):
     """Gratuitous ARP or unsolicited neighbour advertisements for the VIP."""
 
@@ -181,6 +208,7 @@ class CloseServer(Effect):
     """Make the local server closed and end its client sessions."""
 
     lane = "close"
+    care: Care = Care.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,10 @@ class Policy:
         return tuple(node for node in self.nodes if node.name != self.node)
 
     @property
+    def lossless(self) -> bool:
+        return self.durability == "lossless"
+
+    @property
     def instance(self) -> str:
         """The name of the VRRP instance in keepalived's configuration and in its FIFO lines."""
         return "writer"

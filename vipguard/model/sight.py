@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .evidence import AddressEvidence, Answer, Channel, DiskEvidence, KeepalivedEvidence, ServerEvidence
+from .evidence import (
+    AddressEvidence,
+    Answer,
+    Channel,
+    DiskEvidence,
+    KeepalivedEvidence,
+    Mark,
+    ProcessId,
+    ServerEvidence,
+)
 from .gtid import GtidSet
 from .memory import Memory
 from .policy import Node, Policy
@@ -26,6 +35,24 @@ class GoodLag:
     def at_loss_s(self) -> float:
         """The lag that may have been reached when the source went: the last good one plus its age at that moment."""
         return self.lag_s + max(0.0, self.source_s - self.at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """One session of this server's IO thread with the writer, under lossless. `live`: it ran at the last look.
+
+    `wanted` is what the writer had when it was seen, in this session, with semi-sync on by `mark`. What it acknowledged
+    later, it acknowledged because it is here. So this node has every acknowledged write as soon as it has `wanted` and
+    the mark: `marked`. That outlives the session, not the next one's beginning.
+    """
+
+    process: ProcessId | None
+    began_s: float
+    seen_s: float
+    live: bool = True
+    wanted: GtidSet | None = None
+    mark: Mark | None = None
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,8 @@ class Sight:
     peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
     takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
     candidacy, with its text. `promoted`: the operator said that this node shall be the writer, whatever is missing.
-    `copying`: a fresh copy of this node was begun and is not whole.
+    `copying`: a fresh copy of this node was begun and is not whole. `commits_wait_since_s`: since when commits have
+    been waiting for an acknowledgement while none came.
     """
 
     now_s: float
@@ -87,6 +115,8 @@ class Sight:
     parked: tuple[str, str] | None = None
     promoted: bool = False
     copying: str | None = None
+    receiving: Receiving | None = None
+    commits_wait_since_s: float | None = None
 
     @property
     def vip_here(self) -> bool:
@@ -115,6 +145,17 @@ class Sight:
     def peer_eligible(self) -> bool:
         """Is some other node known to be able to take over?"""
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
+
+    @property
+    def marked(self) -> bool:
+        """Has this node every write that the writer acknowledged, as far as its marks tell?"""
+        return self.receiving is not None and self.receiving.marked
+
+    @property
+    def commits_wait_s(self) -> float:
+        """For how long commits have been waiting for an acknowledgement while none came; 0 when none waits."""
+        since_s = self.commits_wait_since_s
+        return 0.0 if since_s is None else max(0.0, self.now_s - since_s)
 
     @property
     def highest_epoch(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ..model.effect import (
     AskArp,
+    Care,
     Claim,
     ClosePeer,
     Drain,
@@ -29,6 +30,7 @@ from ..model.memory import KeptLag, Memory
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass, classify
 from .record import Due, Takeover, refuse
+from .semi_sync import settle
 from .silent import ARP_S, await_silent
 
 __all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due"]
@@ -106,7 +108,8 @@ def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
     to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
     if to_close:
         bound_s = sight.policy.limits.close_s + 2 * sight.policy.limits.deadline_s
-        effects = tuple(ClosePeer(bound_s, name) for name in to_close)
+        care = Care.SPARE if sight.policy.lossless else Care.NONE
+        effects = tuple(ClosePeer(bound_s, name, care) for name in to_close)
         return Due("close-peers", f"closing {', '.join(to_close)}", effects, within_s=2 * bound_s)
     return None
 
@@ -140,6 +143,9 @@ def _make_ready(
     ahead = _ahead(takeover, sight, found)
     if ahead is not None:
         return refuse("peer-has-more", f"{ahead} came back with transactions that are no longer received here")
+    semi_sync = settle(sight, found) if sight.policy.lossless else None
+    if semi_sync is not None:
+        return semi_sync
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
         return Due(
             "look",

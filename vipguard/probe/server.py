@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 
 from ..errors import Absent, CouldNotLook, Silent, VipguardError
-from ..model.evidence import Answer, Channel, ServerEvidence, ServerFacts
-from ..session import Deadline, Dialect, Lost, Session, dialect_of
+from ..model.evidence import Answer, Channel, Mark, SemiSync, ServerEvidence, ServerFacts
+from ..session import Deadline, Dialect, Lost, Session, dialect_of, semi_sync
 from ..session.dialect import Columns
+from ..session.wire import Row
 
 ATTEMPTS_MAX = (
     4  # an ending session is replaced within the round; a server that ends each one has not answered
@@ -22,17 +23,27 @@ LATE_S = 0.1  # overdue by that much: we were not running, and the silence is ou
 
 
 class ServerProbe:
-    """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means."""
+    """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means.
+
+    `lossless`: it asks for semi-sync and its mark as well.
+    """
 
     def __init__(
-        self, connect: Callable[[Deadline], Session], cluster: str, claim_lock: str, open_lock: str
+        self,
+        connect: Callable[[Deadline], Session],
+        cluster: str,
+        claim_lock: str,
+        open_lock: str,
+        lossless: bool = False,
     ) -> None:
-        self._connect = connect
+        self._connect, self._lossless = connect, lossless
         self._cluster, self._claim_lock, self._open_lock = cluster, claim_lock, open_lock
         self._session: Session | None = None
         self._dialect: Dialect = dialect_of("mariadb")
         self._statement = ""
         self._columns: Columns | None = None
+        self._more: tuple[str, ...] = ()
+        self._has_semi_sync = False
 
     def look(self, deadline_s: float, now: Callable[[], float], channels: bool = True) -> ServerEvidence:
         """One round within `deadline_s` in all. Never raises for what the world does.
@@ -95,10 +106,9 @@ class ServerProbe:
     def _ask(self, deadline: Deadline, channels: bool) -> ServerFacts:
         session = self._session or self._begin(deadline)
         dialect = self._dialect
-        if channels:
-            rows, status = session.ask((self._statement, dialect.channels), deadline)
-        else:
-            rows, status = session.ask((self._statement,), deadline)[0], []
+        wanted = (self._statement, *self._more, *((dialect.channels,) if channels else ()))
+        rows, *others = session.ask(wanted, deadline)
+        status = others.pop() if channels else []
         if not rows:
             raise CouldNotLook(f"{session.place}: no row came back for the server's own variables")
         said = dialect.read_facts(rows[0])
@@ -108,6 +118,7 @@ class ServerProbe:
                 self._columns = dialect.locate(session.columns(dialect.channels))
             at = self._columns
             seen = tuple(dialect.read_channel(row, at, said.gtid) for row in status) if at else ()
+        acks, mark = self._read_more(session, others)
         return ServerFacts(
             flavor=session.flavor,
             version=session.version,
@@ -123,7 +134,22 @@ class ServerProbe:
             other_cluster=said.other_cluster,
             process=session.server_process(),
             uuid=said.uuid,
+            semi_sync=acks,
+            mark=mark,
         )
+
+    def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:
+        """What was asked under lossless. A server without semi-sync is asked each time whether it has it by now."""
+        if not answers:
+            return None, None
+        words = semi_sync.words_of(session.flavor)
+        mark = semi_sync.read_mark(answers[0])
+        if self._has_semi_sync:
+            return words.read(answers[1]), mark
+        self._has_semi_sync = answers[1][0][0] == b"2"
+        if self._has_semi_sync:
+            self._more = (self._more[0], words.status)  # from the next round on
+        return None, mark
 
     def _begin(self, deadline: Deadline) -> Session:
         session = self._connect(deadline)
@@ -132,5 +158,11 @@ class ServerProbe:
         self._statement = self._dialect.facts(
             session.literal, self._cluster, self._claim_lock, self._open_lock
         )
+        self._more = ()
+        if self._lossless:
+            words = semi_sync.words_of(session.flavor)
+            self._has_semi_sync = words.there is None or session.ask((words.there,), deadline)[0][0][0] == b"2"
+            status = words.status if self._has_semi_sync else words.there or ""
+            self._more = (semi_sync.mark(session.literal, self._cluster), status)
         self._session = session
         return session

@@ -34,6 +34,15 @@ CREATE TABLE IF NOT EXISTS vipguard.epoch (
     opened_at DATETIME(6) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
 """
+MARK_TABLE = """\
+CREATE TABLE IF NOT EXISTS vipguard.mark (
+    cluster VARCHAR(64) NOT NULL PRIMARY KEY,
+    epoch BIGINT UNSIGNED NOT NULL,
+    number BIGINT UNSIGNED NOT NULL,
+    is_on BOOLEAN NOT NULL,
+    written_at DATETIME(6) NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
+"""
 
 
 def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str:
@@ -53,6 +62,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         _head(policy, flavor),
         _before(flavor),
         f"-- what survives of a takeover: who opened last\nCREATE DATABASE IF NOT EXISTS vipguard;\n{EPOCH_TABLE}",
+        f"-- under lossless: since when the writer waits for its standby\n{MARK_TABLE}",
         f"-- vipguard itself, on this host and from its peers\n{operator}",
         _replication(policy.replication, addresses, with_passwords),
         _after(flavor),

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from vipguard.model.policy import MARIADB, Flavor, Policy
 
 NET_TIMEOUT_S = 5  # how long a hung source reads as fine; the servers' default is a minute
+FOR_EVER_MS = 4294967295  # no fallback: the most that MySQL takes, 49 days
 _GROUP = "[mysqld]"
 
 
@@ -55,6 +56,11 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
         ],
         "Where vipguard looks for it.": [f"socket = {policy.mysql.socket}"],
     }
+    if policy.lossless:
+        options[
+            "A commit is acknowledged when a standby has received it, however long that takes. vipguard alone\n"
+            "# switches the source's side on, and never on a standby."
+        ] = _semi_sync(flavor)
     body = "\n".join(f"\n# {why}\n" + "\n".join(lines) for why, lines in options.items())
     head = (
         f"# {flavor} on node {policy.node} of cluster {policy.cluster}, printed by `vipguard render mysql`.\n"
@@ -72,6 +78,29 @@ def _clone(flavor: Flavor) -> dict[str, list[str]]:
         return {}
     why = "A node that went apart is made a fresh copy of the writer by it (vipguard rejoin --discard)."
     return {why: ["plugin_load_add = mysql_clone.so"]}
+
+
+def _semi_sync(flavor: Flavor) -> list[str]:
+    if flavor == MARIADB:
+        return [
+            "rpl_semi_sync_master_enabled = OFF",
+            "rpl_semi_sync_master_wait_point = AFTER_SYNC",
+            f"rpl_semi_sync_master_timeout = {FOR_EVER_MS}",
+            "rpl_semi_sync_master_wait_no_slave = ON",
+            "rpl_semi_sync_slave_enabled = ON",
+            # stopping the IO thread would wait that long for a source that is gone
+            "rpl_semi_sync_slave_kill_conn_timeout = 1",
+        ]
+    return [
+        "plugin_load_add = semisync_source.so",
+        "plugin_load_add = semisync_replica.so",
+        "rpl_semi_sync_source_enabled = OFF",
+        "rpl_semi_sync_source_wait_point = AFTER_SYNC",
+        f"rpl_semi_sync_source_timeout = {FOR_EVER_MS}",
+        "rpl_semi_sync_source_wait_no_replica = ON",
+        "rpl_semi_sync_source_wait_for_replica_count = 1",
+        "rpl_semi_sync_replica_enabled = ON",
+    ]
 
 
 def _closed(flavor: Flavor) -> list[str]:

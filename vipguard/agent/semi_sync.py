@@ -1,0 +1,112 @@
+"""What is due of semi-sync? The sitting writer's source follows its memory's `solo`; a closed node's is off.
+
+The order that counts, for the sitting writer: a standby is there, solo is off the disk, the source is on, the mark is
+written. Back again only by the operator's word: solo is on the disk, the source is off, the mark says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model.effect import Remember, SetSource, WriteMark
+from ..model.evidence import Mark, SemiSync, ServerFacts
+from ..notify import semi_sync
+from .draft import Draft
+from .world import Resting, Writing
+
+ALERT_S = 1.0  # commits that wait for so long, and none acknowledged meanwhile
+MARK_S = 2.0
+
+
+def keep(draft: Draft) -> None:
+    """What is due by the last look at the server, if it is newer than the phase and the last change."""
+    world = draft.world
+    server = world.server
+    if not world.policy.lossless or server is None or server.facts is None:
+        return
+    if not isinstance(world.phase, Resting | Writing):
+        return
+    if server.asked_at_s < max(world.phase.since_s, world.acks.tried_s):
+        return
+    semi = server.facts.semi_sync
+    if semi is None:
+        draft.say("semi-sync", "semi-sync-missing", "error", remedy="put `vipguard render mysql` in force")
+    elif isinstance(world.phase, Writing) and not server.facts.closed:
+        _alert(draft, semi)
+        _writer(draft, world.phase, server.facts, semi)
+    elif server.facts.closed and semi.source_enabled:
+        # a closed server's applier must wait for nobody, and no commit of a client is left
+        _set(draft, False)
+
+
+def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) -> None:
+    sight, memory = draft.sight, draft.world.memory
+    mark = facts.mark if facts.mark is not None and facts.mark.epoch == phase.epoch else None
+    there = semi_sync.replica(sight)
+    if memory.solo and there is not None:
+        draft.say("semi-sync", "replica-is-back", node=there.node.name)
+        draft.send(Remember(semi_sync.REMEMBER_S, replace(memory, solo=False)))
+    elif memory.solo and semi.source_enabled:
+        if not sight.claimed_by_other:
+            _set(draft, False)
+    elif memory.solo:
+        draft.say("semi-sync", "solo", "warning", text="alone: writes are acknowledged without a standby")
+        if mark is not None and mark.on:
+            _mark(draft, Mark(phase.epoch, mark.number + 1, on=False))
+    elif not semi.source_enabled:
+        # never on in this epoch, as after a change from async: no standby counts on it yet
+        if mark is not None or there is not None:
+            _set(draft, True)
+        else:
+            draft.say("semi-sync", "source-off", "error", text="not lossless yet: no standby acknowledges")
+    elif draft.world.acks.marked_epoch != phase.epoch and there is not None:
+        number = facts.mark.number + 1 if facts.mark is not None else 1
+        _mark(draft, Mark(phase.epoch, number, on=True))
+
+
+def _alert(draft: Draft, semi: SemiSync) -> None:
+    """Commits that wait are said loudly, once, and so is their end."""
+    wait_s = draft.sight.commits_wait_s
+    if wait_s >= ALERT_S:
+        silent = [name for name, peer in draft.world.peers.items() if not peer.answered]
+        draft.say(
+            "commits",
+            "commits-wait",
+            "error",
+            text=f"{semi.waiting} commits wait for a standby's acknowledgement",
+            waiting=semi.waiting,
+            wait_s=round(wait_s, 1),
+            silent=",".join(silent),
+            remedy="bring the standby back; is it out for sure: `vipguard solo`",
+        )
+    elif "commits" in draft.world.said and draft.world.acks.waiting_since_s is None:
+        draft.forget("commits")
+        draft.note("commits", "commits-go-on")
+
+
+def _set(draft: Draft, on: bool) -> None:
+    draft.set(acks=replace(draft.world.acks, tried_s=draft.now_s))
+    draft.send(SetSource(semi_sync.SET_S, on))
+
+
+def _mark(draft: Draft, mark: Mark) -> None:
+    draft.set(acks=replace(draft.world.acks, tried_s=draft.now_s))
+    draft.send(WriteMark(MARK_S, mark))
+
+
+def source_set(draft: Draft, on: bool) -> None:
+    """The effect read it back: that is newer than the last look."""
+    server, acks = draft.world.server, draft.world.acks
+    draft.note("semi-sync", "source-on" if on else "source-off-now")
+    draft.set(acks=replace(acks, marked_epoch=None))
+    draft.forget("semi-sync")
+    if server is None or server.facts is None or server.facts.semi_sync is None:
+        return
+    semi = replace(server.facts.semi_sync, source_enabled=on, source_on=on)
+    facts = replace(server.facts, semi_sync=semi)
+    draft.set(server=replace(server, facts=facts, asked_at_s=draft.now_s, seen_at_s=draft.now_s))
+
+
+def mark_written(draft: Draft, mark: Mark) -> None:
+    draft.note("semi-sync", "mark-on" if mark.on else "mark-off", epoch=mark.epoch, number=mark.number)
+    draft.set(acks=replace(draft.world.acks, marked_epoch=mark.epoch if mark.on else None))
