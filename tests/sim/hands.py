@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import Claimed, Looked, Prepared
 from vipguard.model import effect as do
-from vipguard.model.evidence import AddressEvidence, Answer, DiskEvidence, ServerEvidence
+from vipguard.model.evidence import AddressEvidence, Answer, DiskEvidence, RelayEvidence, ServerEvidence
 
 from .asking import Ask, Conn, Fail, Reply
 from .mysqld import Mysqld, Session
@@ -180,6 +180,19 @@ def replication(agent: Agent, effect: do.Effect) -> Steps:
     yield from acting(agent, act, until_s, takes_s)
 
 
+def relay(agent: Agent, effect: do.Effect) -> Steps:
+    def act(server: Mysqld, session: Session) -> RelayEvidence:
+        if isinstance(effect, do.RescueRelay):
+            if server.io_wanted:
+                raise Fail("its replication runs", refused=True)
+            server.rescue()
+        numbers = {txn.source: txn.number for txn in server.disk.relay}
+        return RelayEvidence(server.pid, agent.engine.now, server.gtid(numbers))
+
+    until_s = agent.engine.now + effect.deadline_s
+    return (yield from acting(agent, act, until_s, agent.engine.between(0.001, 0.3)))
+
+
 def receive(agent: Agent, effect: do.Receive) -> Steps:
     until_s = agent.engine.now + effect.deadline_s
     while True:
@@ -314,6 +327,8 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.StopReceiving: replication,
     do.StartReceiving: replication,
     do.StartReplication: replication,
+    do.ExamineRelay: relay,
+    do.RescueRelay: relay,
     do.Receive: receive,
     do.Drain: drain,
     do.PrepareOpen: prepare_open,

@@ -65,12 +65,11 @@ class Mysqld(Process):
         self.waiting: dict[Callable[[], None], None] = {}  # who is to be told when the process ends
         self.exiting_s: float | None = None
         self._next_id = 10
-        if host.flavor == MARIADB:
-            disk.relay.clear()  # a restart throws away what was received and not applied
         self.received: Numbers = dict(disk.have)
         for txn in disk.relay:
             self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
         self.io_wanted = self.sql_wanted = replicate
+        self.untold = host.flavor == MARIADB and not replicate  # after a restart it tells nothing of its relay log
         self.sql_errno = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
@@ -165,7 +164,7 @@ class Mysqld(Process):
             lag_s = float(int(self.engine.now - self.disk.relay[0].at_s)) if self.disk.relay else 0.0
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
         errno = 2003 if io == "connecting" else 0
-        received, have = self.gtid(self.received), self.gtid()
+        received, have = self.gtid({} if self.untold else self.received), self.gtid()
         source = self.host.source
         return (
             Channel("", source.address, 3306, io, self.sql_wanted, lag_s, received, have.contains(received),
@@ -183,11 +182,26 @@ class Mysqld(Process):
         return True
 
     def start_io(self) -> None:
+        self._start_anew()
         if not self.io_wanted:
             self.io_wanted = True
             self.at(0.005, self.io_tick, True)
 
+    def _start_anew(self) -> None:
+        """MariaDB throws away what was received and not applied when the first of its threads starts."""
+        if self.host.flavor == MARIADB and not self.io_wanted and not self.sql_wanted:
+            self.disk.relay.clear()
+            self.received, self.untold = dict(self.disk.have), False
+
+    def rescue(self) -> None:
+        """Apply what the relay log holds."""
+        for txn in self.disk.relay:
+            if txn.number == self.disk.have.get(txn.source, 0) + 1:
+                self._take(txn)
+        self.disk.relay.clear()
+
     def start_sql(self) -> None:
+        self._start_anew()
         self.sql_wanted, self.sql_errno = True, 0
         self._apply_soon()
 

@@ -40,6 +40,9 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "parked": replace(STANDBY, parked=PARKED),
         "not-read-only": with_facts(STANDBY, closed=False),
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
+        "received-unapplied": replace(
+            with_channel(STANDBY, sql_running=False, received=GtidSet.parse("mariadb", "1-1-5,2-2-80")), promoted=True
+        ),
         "lag-unknown": replace(without_source(STANDBY), good_lag=None),
         "lag-exceeded": with_channel(STANDBY, lag_s=10.5),
         "semi-sync-unmarked": replace(STANDBY, policy=LOSSLESS),

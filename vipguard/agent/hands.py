@@ -25,12 +25,14 @@ from ..act.replication import (
     wait_applied,
     wait_received,
 )
+from ..act.rescue import examine, rescue, restore_gtid
 from ..act.semi_sync import set_source, write_mark
 from ..act.server import Opener, close_server, kill_server
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
 from ..model import effect as do
-from ..model.evidence import AddressEvidence, ServerEvidence
+from ..model.evidence import AddressEvidence, RelayEvidence, ServerEvidence
+from ..model.gtid import GtidSet
 from ..model.policy import Policy
 from ..probe import disk, duplicate
 from ..probe.address import AddressWatch
@@ -87,6 +89,7 @@ class Hands:
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
+        self._for_relay = Connector.local(policy.mysql)
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
         locks = (policy.cluster, policy.claim_lock, policy.open_lock, policy.lossless)
         self._probe = ServerProbe(Connector.local(policy.mysql), *locks)
@@ -175,10 +178,29 @@ class Hands:
         self._with_session(stop_receiving, effect)
 
     def start_receiving(self, effect: do.Effect) -> None:
+        self._with_session(restore_gtid, effect)
         self._with_session(start_receiving, effect)
 
     def start_replication(self, effect: do.Effect) -> None:
+        self._with_session(restore_gtid, effect)
         self._with_session(start_replication, effect)
+
+    def examine_relay(self, effect: do.Effect) -> RelayEvidence:
+        return self._relay(examine, effect)
+
+    def rescue_relay(self, effect: do.Effect) -> RelayEvidence:
+        return self._relay(rescue, effect)
+
+    def _relay(self, act: Callable[[Session, Deadline], GtidSet], effect: do.Effect) -> RelayEvidence:
+        """On a session of its own, that ends with it: it may take long."""
+        deadline = Deadline(effect.deadline_s)
+        session = self._for_relay(deadline)
+        try:
+            found = act(session, deadline)
+            left = found if act is examine else GtidSet.empty(found.flavor)
+            return RelayEvidence(session.server_process(), self._now(), left)
+        finally:
+            session.close()
 
     def receive(self, effect: do.Receive) -> object:
         return self._with_session(lambda s, deadline: wait_received(s, effect.target, deadline), effect)
@@ -282,6 +304,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.StopReceiving: Hands.stop_receiving,
     do.StartReceiving: Hands.start_receiving,
     do.StartReplication: Hands.start_replication,
+    do.ExamineRelay: Hands.examine_relay,
+    do.RescueRelay: Hands.rescue_relay,
     do.Receive: Hands.receive,
     do.Drain: Hands.drain,
     do.PrepareOpen: Hands.prepare_open,

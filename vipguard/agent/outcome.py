@@ -18,6 +18,8 @@ from ..model.effect import (
     CloseServer,
     Drain,
     DropOpener,
+    Effect,
+    ExamineRelay,
     FencePeer,
     KillServer,
     Look,
@@ -30,6 +32,7 @@ from ..model.effect import (
     Release,
     Remember,
     RemoveVip,
+    RescueRelay,
     SetSource,
     StartReceiving,
     StartReplication,
@@ -37,7 +40,7 @@ from ..model.effect import (
     WriteMark,
     WriteTrack,
 )
-from ..model.evidence import Answer, DiskEvidence, ServerEvidence
+from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.memory import Completed
 from ..notify import semi_sync
@@ -121,8 +124,10 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.forget("memory")
             if reserving:
                 _record(draft, reserved=effect.memory.epoch, remembered=True)
+        case ExamineRelay() | RescueRelay(), RelayEvidence():
+            _relay(draft, effect, result)
         case StartReplication() | StartReceiving(), _:
-            draft.set(joined_s=draft.now_s)
+            draft.set(joined_s=draft.now_s, relay=None)
             draft.note(
                 "replication", "started", threads="both" if isinstance(effect, StartReplication) else "io"
             )
@@ -142,6 +147,30 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
             _taken_step(draft, did)
+
+
+def _relay(draft: Draft, effect: Effect, seen: RelayEvidence) -> None:
+    """What was left in the relay log, seen or brought in; its failures too, as evidence that it could not be."""
+    before = draft.world.relay
+    if isinstance(effect, RescueRelay):
+        draft.set(joined_s=draft.now_s)
+        gtids = str(before.unapplied) if before is not None and before.unapplied is not None else ""
+        draft.note("rescued", "received-applied", "warning", gtids=gtids)
+    elif seen.unapplied is not None and not seen.unapplied.is_empty:
+        text, count = str(seen.unapplied), seen.unapplied.count()
+        draft.note("received-unapplied", "relay-log-examined", "warning", count=count, gtids=text)
+    draft.set(relay=seen)
+
+
+def _relay_failed(draft: Draft, effect: Effect, failure: Failed) -> None:
+    draft.say(f"failed:{effect.key}", "relay-not-read" if isinstance(effect, ExamineRelay) else "rescue-failed",
+              "error", reason=failure.text)  # fmt: skip
+    if isinstance(effect, RescueRelay) and not failure.refused:
+        return  # at its deadline it is not at its end; the next one goes on
+    facts = draft.world.server.facts if draft.world.server else None
+    left = draft.sight.unapplied
+    seen = RelayEvidence(facts.process if facts else None, draft.now_s, left, failure.text)
+    draft.set(relay=seen)
 
 
 def _see_closed(draft: Draft, result: Closed) -> None:
@@ -225,6 +254,8 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.set(phase=replace(phase, kill=True))
         case CloseServer() | KillServer():
             draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
+        case ExamineRelay() | RescueRelay():
+            _relay_failed(draft, effect, failure)
         case WriteTrack():
             draft.set(track=None)
             draft.say("track-file", "track-file-unwritable", "error", reason=failure.text)

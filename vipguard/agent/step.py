@@ -24,9 +24,10 @@ from ..model.effect import (
 from ..model.evidence import Answer
 from ..model.sight import Sight
 from ..model.verdict import Eligibility, Standing, Verdict
-from ..notify import rejoin
+from ..notify import rejoin, relay
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
+from ..notify.join import Join
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
 from . import orders, outcome, semi_sync
@@ -135,7 +136,7 @@ def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
     same = facts is not None and done is not None and done.process == facts.process
     if was_writer and same and not sight.policy.lossless:
         return None
-    return None if sight.promoted else writer.unfit(sight)
+    return writer.unfit(sight)
 
 
 def _taking(draft: Draft) -> None:
@@ -298,17 +299,19 @@ def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
 def _join(draft: Draft) -> None:
     """Replication is started only where this agent or a restart stopped it; an operator's STOP stays."""
     world, sight = draft.world, draft.sight
-    if not world.join_due or world.copying or world.server is None or not world.server.answered:
+    facts = world.server.facts if world.server else None
+    if facts is None or world.copying or not (world.join_due or sight.promoted or relay.half_rescued(facts)):
         return
     if not isinstance(world.phase, Resting | Writing):
         return
-    if world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
+    if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
+    join: Join | None = None
     if isinstance(world.phase, Writing):
-        join = rejoin.writer(sight)
+        join = rejoin.writer(sight) if world.join_due else None
     elif not sight.vip_here and not sight.claimed_by_other:
-        join = rejoin.standby(sight)
-    else:
+        join = rejoin.standby(sight) if world.join_due else relay.before_start(sight)
+    if join is None:
         return
     diverged = join.text + f": {join.apart}" if join.rule == "diverged" else None
     if join.rule != "join-compare-again":

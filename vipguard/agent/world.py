@@ -12,6 +12,7 @@ from ..model.evidence import (
     DiskEvidence,
     KeepalivedEvidence,
     ProcessId,
+    RelayEvidence,
     ServerEvidence,
 )
 from ..model.gtid import GtidSet
@@ -126,6 +127,7 @@ class World:
     exited_s: float = 0.0
     process: ProcessId | None = None
     join_due: bool | None = None
+    relay: RelayEvidence | None = None
     joined_s: float = 0.0
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
@@ -165,6 +167,7 @@ class World:
             watching_since_s=self.watching_s,
             good_lag=self.good_lag,
             errant=self.errant,
+            relay=self.relay,
             io_stopped_by_us=self.memory.stopped == self.boot_id,
             own_claims=self.claims,
             memory=self.memory,

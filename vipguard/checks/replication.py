@@ -30,6 +30,8 @@ class Threads:
 def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
     """One channel by the table; `io_stopped_by_us` says that a takeover stopped the IO thread on purpose."""
     name = f"channel {channel.name!r}" if channel.name else "replication"
+    if channel.received is None:
+        return Threads(Outcome.CRITICAL, "not-by-gtid", f"{name}: it follows by position, not by GTID")
     if not channel.sql_running:
         if channel.sql_errno:
             why = f"{channel.sql_errno} {channel.sql_error}"

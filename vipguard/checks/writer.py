@@ -79,6 +79,19 @@ def _copying(sight: Sight) -> Decision | None:
     return (NO, sight.copying, ()) if sight.copying else None
 
 
+def _unapplied(sight: Sight) -> Decision | None:
+    """Also of a node that the operator promotes: unless it was tried, and could not be done."""
+    left, seen = sight.unapplied, sight.relay
+    if sight.server is None or sight.server.facts is None or not sight.server.facts.channels:
+        return None
+    if sight.promoted and seen is not None and seen.reason and seen.process == sight.server.facts.process:
+        return None
+    if left is None:
+        return UNSEEN, "it is not known yet what was received and not applied", ()
+    count = left.count()
+    return (NO, f"{count} received transactions are not applied", (("unapplied", count),)) if count else None
+
+
 def _writable(sight: Sight) -> Decision | None:
     facts = sight.server.facts if sight.server else None
     return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
@@ -190,6 +203,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("parked", _unless_promoted(_parked)),
     ("not-read-only", _writable),
     ("replication-broken", _unless_entitled(_threads)),
+    ("received-unapplied", _unapplied),
     ("lag-unknown", _unless_entitled(_lag_unknown)),
     ("lag-exceeded", _unless_entitled(_lag)),
     ("semi-sync-unmarked", _unless_entitled(_unmarked)),
@@ -240,6 +254,7 @@ _DATA = frozenset(
     {
         "other-cluster",
         "replication-broken",
+        "received-unapplied",
         "lag-unknown",
         "lag-exceeded",
         "semi-sync-unmarked",

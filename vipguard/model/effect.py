@@ -134,6 +134,20 @@ class StartReplication(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ExamineRelay(Effect):
+    """See what a server whose replication stands received and has not applied."""
+
+    lane = "relay"
+
+
+@dataclass(frozen=True, slots=True)
+class RescueRelay(Effect):
+    """Apply what was received, without receiving; the channels follow by GTID afterwards."""
+
+    lane = "relay"
+
+
+@dataclass(frozen=True, slots=True)
 class Receive(Effect):
     """Wait until this server has received `target`, which a closed peer has."""
 

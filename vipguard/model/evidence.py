@@ -123,6 +123,19 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayEvidence:
+    """What the relay log of server `process` held unapplied, seen at `seen_at_s` while nothing received.
+
+    `unapplied` is None where it could not be told, for `reason`; with a set, `reason` is why it could not be applied.
+    """
+
+    process: ProcessId | None
+    seen_at_s: float
+    unapplied: GtidSet | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerEvidence:
     """One round of asking a server. `asked_at_s` is when the round began: what it saw is at least that new."""
 

@@ -16,11 +16,12 @@ from .evidence import (
     KeepalivedEvidence,
     Mark,
     ProcessId,
+    RelayEvidence,
     ServerEvidence,
 )
 from .gtid import GtidSet
 from .memory import Memory
-from .policy import Node, Policy
+from .policy import MARIADB, Node, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Sight:
     parked: tuple[str, str] | None = None
     promoted: bool = False
     copying: str | None = None
+    relay: RelayEvidence | None = None
     receiving: Receiving | None = None
     commits_wait_since_s: float | None = None
 
@@ -176,7 +178,7 @@ class Sight:
         newer epoch, and none of this node's epoch has anything that is not here. Or nobody answers, and the memory
         says `solo`: every other was out for sure when this node last wrote."""
         mine = self.server.facts if self.server else None
-        if mine is None or not mine.closed:
+        if mine is None or not mine.closed or self.unapplied is None or not self.unapplied.is_empty:
             return False
         if not any(peer.evidence is None or peer.answered for peer in self.peers.values()):
             done = self.memory.completed
@@ -188,6 +190,26 @@ class Sight:
             if epoch_of(peer.evidence) == self.own_epoch and not mine.gtid.contains(theirs.gtid):
                 return False
         return bool(self.peers)
+
+    @property
+    def unapplied(self) -> GtidSet | None:
+        """What this server received and its stopped SQL thread does not apply; None: not known. MariaDB tells nothing
+        of it after a restart, nor of a channel that follows by position: its relay log has to be examined."""
+        facts = self.server.facts if self.server else None
+        if facts is None or facts.channels is None:
+            return None
+        left, untold = GtidSet.empty(facts.flavor), False
+        for channel in facts.channels:
+            if channel.received is None:
+                untold = True
+            elif not channel.sql_running:
+                left = left.union(channel.received.minus(facts.gtid))
+                nothing = channel.received.is_empty and channel.io == "stopped"
+                untold = untold or (nothing and facts.flavor == MARIADB)
+        if not untold:
+            return left
+        seen = self.relay if self.relay is not None and self.relay.process == facts.process else None
+        return None if seen is None or seen.unapplied is None else left.union(seen.unapplied.minus(facts.gtid))
 
     @property
     def claimed_by_other(self) -> bool:

@@ -6,24 +6,13 @@ standby that has nothing the writer lacks, so that a returning node can never br
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..model.effect import Effect, StartReceiving, StartReplication
+from ..model.effect import StartReceiving, StartReplication
 from ..model.evidence import Channel, ServerFacts
-from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, epoch_of
+from . import relay
+from .join import Join
 
 START_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """What is due: an effect, or the rule by which nothing is. `apart` are the transactions that keep the node out."""
-
-    rule: str
-    text: str
-    effect: Effect | None = None
-    apart: GtidSet | None = None
 
 
 def standby(sight: Sight) -> Join:
@@ -33,12 +22,19 @@ def standby(sight: Sight) -> Join:
         return Join("join-not-configured", "no replication channel was seen on this node")
     if all(channel.sql_running and channel.io != "stopped" for channel in facts.channels):
         return Join("joined", "replication runs")
+    first = relay.before_start(sight)
+    if first is not None:
+        return first
     reference = _reference(sight, facts)
     if isinstance(reference, Join):
         return reference
     other = reference.evidence.facts if reference.evidence else None
     if other is None:
         return Join("join-nobody-answers", f"{reference.node.name} does not answer")
+    received = sight.unapplied
+    if received is not None and not other.gtid.contains(received):
+        apart, where = received.minus(other.gtid), reference.node.name
+        return Join("diverged", f"{apart.count()} transactions were received here that {where} lacks", apart=apart)
     if other.gtid.contains(facts.gtid):
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
