@@ -1,0 +1,247 @@
+"""What does the core do at its start, on each tick, with late reports, and with the track file?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from core import CLOSED_FACTS, PEER_FACTS, PROCESS, Core, guarded_writer, standby, writer
+from healthy import POLICY
+
+from vipguard.agent.event import AddressSeen, KeepalivedSeen, ProcessExiting, Tick, TrackSeen
+from vipguard.agent.world import Closing, Writing
+from vipguard.model import effect as do
+from vipguard.model.evidence import Answer, EpochRow, KeepalivedEvidence, ProcessId
+from vipguard.model.memory import Completed, Memory
+
+OPEN_FACTS = replace(CLOSED_FACTS, closed=False, open_lock=5, epoch=EpochRow(3, "db1", "boot-1"))
+DONE = Memory(3, Completed(3, "boot-1", PROCESS))
+
+
+def starting(memory: Memory = DONE, vip: bool = True) -> Core:
+    """An agent that has just begun on a node with an open server; db2 is its closed standby."""
+    core = Core(memory=memory)
+    core.facts, core.vip, core.track = OPEN_FACTS, vip, "1"
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None)
+    core.step(TrackSeen(core.track))
+    core.step(AddressSeen(core.address()))
+    return core
+
+
+# -- the start
+
+
+def test_nothing_is_decided_before_server_addresses_and_peers_were_seen() -> None:
+    core = starting()
+    core.see()
+    core.step(Tick(0.1))
+    assert core.phase == "Starting" and not core.sent(do.WriteTrack) and not core.sent(do.CloseServer)
+    core.do(do.ProbeServer)
+    assert core.phase == "Starting"
+    core.do(do.ProbePeer)
+    assert core.phase == "Writing"
+
+
+def test_a_peer_that_says_nothing_holds_the_start_up_for_a_bounded_time() -> None:
+    core = starting()
+    began_s = core.now
+    while core.phase == "Starting":
+        core.now += 0.1
+        core.see()
+        core.step(Tick(0.1))
+        core.do(do.ProbeServer)
+        assert core.now < began_s + 2 * POLICY.limits.deadline_s + 0.3
+    assert core.phase == "Writing"
+
+
+def test_an_open_server_is_adopted_when_the_memory_says_who_opened_it() -> None:
+    core = starting()
+    core.look()
+    assert isinstance(core.world.phase, Writing) and core.world.phase.epoch == 3
+    core.look()
+    assert core.sent(do.PrepareOpen) == [do.PrepareOpen(0.5, adopt=True)]
+    assert not core.sent(do.WriteTrack) and core.track == "1"
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        Memory(),
+        Memory(3, Completed(3, "another-boot", PROCESS)),
+        Memory(3, Completed(3, "boot-1", ProcessId(1, 1))),
+    ],
+    ids=["no-memory", "of-another-boot", "of-another-process"],
+)
+def test_an_open_server_that_no_memory_speaks_for_is_closed(memory: Memory) -> None:
+    core = starting(memory)
+    core.look()
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "not-taken-over"
+
+
+def test_an_open_server_without_the_vip_is_closed_at_the_start() -> None:
+    core = starting(vip=False)
+    core.look()
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "not-taken-over"
+
+
+def test_an_open_server_that_a_peer_outdid_is_closed_at_the_start() -> None:
+    core = starting()
+    core.peer = replace(PEER_FACTS, epoch=EpochRow(4, "db2", "boot-2"))
+    core.look()
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "higher-epoch"
+
+
+def test_an_agent_that_starts_blind_on_a_holder_touches_nothing() -> None:
+    core = starting()
+    core.answer = Answer.BLIND
+    core.wait(3.0)
+    assert core.phase == "Starting" and core.track == "1" and not core.sent(do.WriteTrack)
+
+
+def test_an_agent_that_starts_without_the_vip_writes_0_first() -> None:
+    core = starting(vip=False)
+    assert core.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
+
+
+def test_a_one_shot_that_may_not_open_only_closes() -> None:
+    core = standby()
+    core.world = replace(core.world, may_open=False)
+    core.peer = None
+    core.look()
+    core.move_vip(True)
+    core.wait(0.3)
+    core.go()
+    assert core.phase == "Resting"
+
+
+# -- the track file
+
+
+def test_a_candidate_that_is_seen_eligible_says_1_and_a_blind_one_0() -> None:
+    core = standby()
+    assert core.track == "1"
+    core.answer = Answer.BLIND
+    core.look()
+    core.go()
+    assert core.track == "0"
+
+
+def test_a_track_file_that_somebody_else_wrote_is_written_again() -> None:
+    core = standby()
+    core.track = "banana"
+    core.look()
+    core.go()
+    assert core.track == "1"
+
+
+def test_a_track_file_that_cannot_be_written_is_tried_again_and_said_once() -> None:
+    core = standby()
+    core.answer = Answer.BLIND
+    for _ in range(3):
+        core.look()
+        core.fail(do.WriteTrack, "no space left")
+    assert core.rules.count("track-file-unwritable") == 1
+    core.look()
+    assert core.sent(do.WriteTrack)
+
+
+def test_an_open_node_never_says_0() -> None:
+    core = guarded_writer()
+    core.alive = False
+    core.see()
+    core.step(Tick(0.1))
+    core.fail(do.CloseServer)
+    core.look()
+    assert not core.sent(do.WriteTrack) and core.track == "1"
+
+
+def test_clients_are_reset_before_the_vip_is_let_go() -> None:
+    core = guarded_writer()
+    core.step(ProcessExiting(PROCESS))
+    kinds = [type(flight.effect) for flight in core.flights]
+    assert kinds.index(do.ResetClients) < kinds.index(do.WriteTrack)
+
+
+# -- flights
+
+
+def test_two_effects_of_one_key_are_never_under_way_at_once() -> None:
+    core = standby()
+    for _ in range(5):
+        core.step(Tick(0.1))
+    assert len(core.sent(do.ProbeServer)) == 1 and len(core.sent(do.ProbePeer)) == 1
+
+
+def test_a_probe_that_never_reports_is_sent_again_after_its_deadline() -> None:
+    core = standby()
+    core.step(Tick(0.1))
+    core.take(do.ProbeServer)
+    core.now += 1.0
+    core.step(Tick(0.1))
+    assert core.sent(do.ProbeServer) and "worker-late" in core.rules
+
+
+def test_a_report_after_its_flight_was_given_up_changes_nothing() -> None:
+    core = standby()
+    core.step(Tick(0.1))
+    late = core.take(do.ProbeServer)
+    core.now += 1.0
+    core.step(Tick(0.1))
+    before = core.world
+    core.report(late, core.server(closed=False))
+    assert core.world.server == before.server
+
+
+def test_an_older_answer_never_replaces_a_newer_one() -> None:
+    core = standby()
+    old = core.server(closed=False)
+    core.now += 0.1
+    core.look()
+    core.step(Tick(0.1))
+    core.report(core.take(do.ProbeServer), old)
+    assert core.world.server is not None and core.world.server.facts is not None
+    assert core.world.server.facts.closed
+
+
+def test_what_was_asked_of_a_process_that_is_gone_does_not_count() -> None:
+    core = writer()
+    core.step(Tick(0.1))
+    probe = core.take(do.ProbeServer)
+    answer = core.server()
+    core.now += 0.01
+    core.step(ProcessExiting(PROCESS))
+    core.report(probe, answer)
+    assert core.world.server is not None and core.world.server.answer is Answer.ABSENT
+
+
+def test_the_end_of_another_process_is_nobodys_business() -> None:
+    core = writer()
+    core.step(ProcessExiting(ProcessId(1, 1)))
+    assert core.phase == "Writing"
+
+
+def test_the_step_is_a_function_of_its_arguments() -> None:
+    one, other = writer(), writer()
+    assert one.world == other.world and one.rules == other.rules
+
+
+def test_a_standing_fact_is_said_once() -> None:
+    core = standby()
+    before = len(core.notes)
+    core.wait(3.0)
+    core.go()
+    assert [note for note in core.notes[before:] if note.level != "debug"] == []
+
+
+def test_each_verdict_is_noted_with_its_rule_and_numbers_when_it_changes() -> None:
+    core = standby()
+    core.answer = Answer.BLIND
+    core.wait(0.5)
+    verdicts = [note for note in core.notes if note.what == "verdict"]
+    assert verdicts[-1].rule == "server-blind" and sum(n.rule == "server-blind" for n in verdicts) == 1
+
+
+def test_a_keepalived_that_was_never_seen_is_not_dead() -> None:
+    core = guarded_writer()
+    core.step(KeepalivedSeen(KeepalivedEvidence(alive=None)))
+    assert core.phase == "Writing"
