@@ -304,6 +304,11 @@ def write_track(agent: Agent, effect: do.WriteTrack) -> Steps:
     agent.host.write_track(effect.value)
 
 
+def run_hooks(agent: Agent, effect: do.RunHooks) -> Steps:
+    yield 0.0001
+    return 0
+
+
 def remember(agent: Agent, effect: do.Remember) -> Steps:
     yield agent.engine.between(0.0005, 0.01)
     if agent.host.disk_full:
@@ -337,6 +342,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.Announce: announce,
     do.CloseServer: close_server,
     do.KillServer: kill_server,
+    do.RunHooks: run_hooks,
     do.RemoveVip: remove_vip,
     do.ResetClients: reset_clients,
     do.WriteTrack: write_track,

@@ -97,6 +97,8 @@ class Laws:
         apart = self._opened_s[new.name] - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
         if not self._guarded(old) and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):
             return "guard-dead-and-cut-off"
+        if not self._guarded(old) and self._thawed_s.get(old.name, -9.0) > self._opened_s[new.name]:
+            return "guard-dead-and-paused"  # a pause is a cut, too
         if self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new):
             return "cut-between-the-nodes"
         return None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from ..act import address as act_address
-from ..act import tcp, track_file
+from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
 from ..act.peer import release_claim, take_claim
@@ -39,6 +39,7 @@ from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..state import store
+from .alerts import environment
 from .event import Claimed, Did, Failed, Looked, Prepared
 from .world import Flight
 
@@ -272,6 +273,10 @@ class Hands:
                 f"process {effect.process.pid} was not seen to end within {effect.deadline_s:g} s"
             )
 
+    def run_hooks(self, effect: do.RunHooks) -> int:
+        env = environment(self.policy, effect.event, dict(effect.facts))
+        return hooks.run(self.policy.hooks.directory, effect.event, env, effect.deadline_s)
+
     def remove_vip(self, effect: do.Effect) -> None:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
@@ -316,6 +321,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Announce: Hands.announce,
     do.CloseServer: Hands.close_server,
     do.KillServer: Hands.kill_server,
+    do.RunHooks: Hands.run_hooks,
     do.RemoveVip: Hands.remove_vip,
     do.ResetClients: Hands.reset_clients,
     do.WriteTrack: Hands.write_track,

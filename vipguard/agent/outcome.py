@@ -33,6 +33,7 @@ from ..model.effect import (
     Remember,
     RemoveVip,
     RescueRelay,
+    RunHooks,
     SetSource,
     StartReceiving,
     StartReplication,
@@ -46,6 +47,7 @@ from ..model.memory import Completed
 from ..notify import semi_sync
 from ..notify.loss import account
 from ..notify.takeover import Takeover
+from . import hooks
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -143,6 +145,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             acks.source_set(draft, effect.on)
         case WriteMark(), _:
             acks.mark_written(draft, effect.mark)
+        case RunHooks(), _:
+            _record(draft, **hooks.ended(draft, effect, None))
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -265,6 +269,8 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case PrepareOpen() if isinstance(phase, Writing):
             draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
+        case RunHooks():
+            _record(draft, **hooks.ended(draft, effect, failure))
         case FencePeer():
             draft.note("fenced", "fence-failed", "error", node=effect.node, reason=failure.text)
             if isinstance(phase, Taking):
@@ -286,6 +292,7 @@ def _kebab(name: str) -> str:
 def rest(draft: Draft, what: str, rule: str) -> None:
     """The server is closed or gone, and nothing is under way."""
     draft.note(what, rule)
+    hooks.after_close(draft, rule)
     if isinstance(draft.world.phase, Taking | Writing | Closing):
         draft.send(DropOpener(0.5))
     draft.set(phase=Resting(draft.now_s))
@@ -375,5 +382,6 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     if world.policy.lossless:
         solo = world.memory.solo  # it was settled before the opening
     draft.send(Announce(2.0))
+    hooks.after_open(draft, takeover.reserved)
     draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo)))
     release(draft)

@@ -25,6 +25,7 @@ from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
 from . import story
+from .alerts import Alerts
 from .control import Control
 from .event import Command, Did, Event, Reconfigured, Tick
 from .hands import Hands
@@ -34,6 +35,7 @@ from .watch import Wake, Watch
 from .world import Taking, World, Writing, begin, wake_s
 
 EXIT_POLL_S = 0.01  # how often a holder's server process is looked at: the kernel flags its end at once
+GOODBYE_S = 2.0  # how long a one-shot waits for the alerts that it gave
 RESTART_KEYS = ("cluster", "node", "vip", "nodes", "mysql", "paths", "durability")
 _log = get_logger("agent")
 
@@ -58,6 +60,7 @@ class Runtime:
         self.story = story.Story(self.journal.put)
         self.watch = Watch(policy, self.now)
         self.watch.epoll.register(self._wake.fileno(), select.EPOLLIN)
+        self.alerts = Alerts(lambda: self.world.policy)
         self.hands = Hands(policy, self.now, self._post)
         memory, problem = store.load(policy.paths.state_file, policy.cluster, policy.node)
         if problem:
@@ -147,6 +150,7 @@ class Runtime:
             for flight in flights:
                 if isinstance(flight.effect, Note):
                     self.story.tell(flight.effect, now_s)
+                    self.alerts.tell(flight.effect, now_s, self.world.memory.epoch)
                 else:
                     self.hands.start(flight)
         if events:  # most turns only look whether the server's process is exiting
@@ -202,6 +206,7 @@ class Runtime:
             self.hands.say_goodbye(None if holder else "0")
             self.control.close()
         self.hands.close()
+        self.alerts.close(GOODBYE_S if self.control is None else 0.0)
         self.watch.close()
         self.journal.close()
 

@@ -39,6 +39,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "disk": model.Disk,
     "fence": model.Fence,
     "vrrp": model.Vrrp,
+    "hooks": model.Hooks,
 }
 _TOP = {key: get_type_hints(Policy)[key] for key in ("cluster", "node", "silent_peer", "durability")}
 _TABLES = ("vip", "nodes", "witness", *_SECTIONS)

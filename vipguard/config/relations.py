@@ -19,6 +19,7 @@ USER_NAME_MAX = 32  # MySQL's; MariaDB takes 80
 SOCKET_PATH_MAX = 107  # sun_path without its closing zero
 PORT_MAX = 65535
 STARTUP_DELAY_S_MAX = 60
+HOOKS_S_MAX = 600
 
 # nothing that keepalived or a shell reads as more than itself
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+@:,-]*")
@@ -31,6 +32,9 @@ def check(at: At, policy: Policy) -> None:
     _paths(at, policy)
     _limits(at / "limits", policy.limits)
     _fence(at / "fence", policy)
+    if policy.hooks.deadline_s > HOOKS_S_MAX:
+        problem = f"is {policy.hooks.deadline_s:g}"
+        raise (at / "hooks" / "deadline_s").wrong(problem, f"choose at most {HOOKS_S_MAX} seconds")
     _addresses(at, policy)
     if policy.mysql.port > PORT_MAX:
         raise (at / "mysql" / "port").wrong(f"is {policy.mysql.port}", f"choose 1 to {PORT_MAX}")
@@ -83,6 +87,7 @@ def _fence(at: At, policy: Policy) -> None:
 def _paths(at: At, policy: Policy) -> None:
     paths = {
         "fence.command": policy.fence.command,
+        "hooks.directory": policy.hooks.directory,
         "mysql.socket": policy.mysql.socket,
         "mysql.tls_ca": policy.mysql.tls_ca,
         "paths.run": policy.paths.run,

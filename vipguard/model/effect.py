@@ -13,6 +13,7 @@ from typing import ClassVar
 from .evidence import EpochRow, Mark, ProcessId
 from .gtid import GtidSet
 from .memory import Memory
+from .policy import Texts
 
 
 class Care(Enum):
@@ -231,6 +232,22 @@ class KillServer(Effect):
 
     lane = "kill"
     process: ProcessId
+
+
+@dataclass(frozen=True, slots=True)
+class RunHooks(Effect):
+    """Run the operator's executables for `event`, in a lane of its own; `facts` go into their environment."""
+
+    event: str
+    facts: Texts
+
+    @property
+    def key(self) -> str:
+        return f"RunHooks:{self.event}:{dict(self.facts).get('EPOCH')}"
+
+    @property
+    def worker(self) -> str:
+        return f"hooks:{self.event}"
 
 
 @dataclass(frozen=True, slots=True)

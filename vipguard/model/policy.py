@@ -119,6 +119,18 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """The operator's own executables, in directories below `directory` that are named after their events.
+
+    `deadline_s` is the total of one event's. `before_open_required`: one that fails before the opening forbids it.
+    """
+
+    directory: str = "/etc/vipguard/hooks.d"
+    deadline_s: float = 5.0
+    before_open_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Vrrp:
     """keepalived's own settings that vipguard renders: unicast instead of multicast, seconds to wait at its start."""
 
@@ -183,6 +195,7 @@ class Policy:
     disk: Disk = Disk()
     fence: Fence = Fence()
     vrrp: Vrrp = Vrrp()
+    hooks: Hooks = Hooks()
 
     @property
     def me(self) -> Node:

@@ -23,6 +23,7 @@ from ..model.effect import (
     PrepareOpen,
     Receive,
     Remember,
+    RunHooks,
     StopReceiving,
 )
 from ..model.evidence import Answer, EpochRow
@@ -61,6 +62,8 @@ def due(takeover: Takeover, sight: Sight) -> Due:
     """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
     if takeover.failed is not None:
         return refuse(*takeover.failed)
+    if takeover.veto is not None:
+        return refuse("hook-veto", takeover.veto)
     if takeover.opened:
         return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     found = classes(takeover, sight)
@@ -129,13 +132,13 @@ def _make_ready(
         effects.append(Remember(2.0, _reserving(takeover, sight, reserved)))
     if takeover.opener is None:
         effects.append(PrepareOpen(limits.deadline_s))
+    hooks = (_before_open(sight, reserved),) if opening and not takeover.hooked else ()
     step = _catch_up(takeover, sight, found)
     if step is not None:
-        return Due(step.waiting, step.text, (*effects, *step.effects), step.within_s)
+        return Due(step.waiting, step.text, (*effects, *hooks, *step.effects), step.within_s)
     if effects:
-        return Due(
-            "prepare", "reserving the epoch and making the session that opens", tuple(effects), within_s=3.0
-        )
+        text = "reserving the epoch and making the session that opens"
+        return Due("prepare", text, (*effects, *hooks), within_s=3.0)
     if not opening:
         return Due("ready", "ready to open")
     if max(sight.peers_epoch, sight.own_epoch) >= reserved:
@@ -146,6 +149,8 @@ def _make_ready(
     semi_sync = settle(sight, found) if sight.policy.lossless else None
     if semi_sync is not None:
         return semi_sync
+    if hooks:
+        return Due("before-open-hooks", "waiting for the hooks before the opening", hooks)
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
         return Due(
             "look",
@@ -154,6 +159,12 @@ def _make_ready(
             within_s=2 * limits.deadline_s,
         )
     return _open(takeover, sight, reserved)
+
+
+def _before_open(sight: Sight, reserved: int) -> RunHooks:
+    """Side by side with the drain; the last look comes after both."""
+    facts = (("EPOCH", str(reserved)), ("RULE", "before-open-hooks"), ("TEXT", "this node prepares to open"))
+    return RunHooks(sight.policy.hooks.deadline_s, "before-open", facts)
 
 
 def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
