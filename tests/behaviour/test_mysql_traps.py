@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from typing import Any
 
 import pymysql
 import pytest
@@ -81,6 +82,27 @@ def test_a_system_users_session_cannot_be_ended_by_the_operators_account(mysql: 
         with pytest.raises(pymysql.MySQLError) as raised:
             cursor.execute(f"KILL {root.thread_id()}")
         assert raised.value.args[0] == 1095
+
+
+def test_super_read_only_reads_1_while_its_set_is_waiting_and_nothing_is_in_force(mysql: Pair) -> None:
+    """Together with read_only it tells the truth."""
+    blocker, setter = mysql.a.connect(), mysql.a.connect()
+    blocker.cursor().execute("LOCK TABLES test.t WRITE")
+    setter.cursor().execute("SET SESSION lock_wait_timeout=2")
+    thread = threading.Thread(target=lambda: suppressed(setter, "SET GLOBAL super_read_only=1"))
+    thread.start()
+    wait_until(lambda: mysql.a.value("@@global.super_read_only") == 1, 1)
+    assert mysql.a.value("@@global.read_only") == 0
+    thread.join()
+    assert (mysql.a.value("@@global.super_read_only"), mysql.a.value("@@global.read_only")) == (0, 0)
+    blocker.close()
+    mysql.a.close()
+    assert (mysql.a.value("@@global.super_read_only"), mysql.a.value("@@global.read_only")) == (1, 1)
+
+
+def suppressed(connection: pymysql.Connection[Any], statement: str) -> None:
+    with suppress(pymysql.MySQLError):
+        connection.cursor().execute(statement)
 
 
 def test_the_words_of_old_are_gone(mysql: Pair) -> None:

@@ -188,7 +188,8 @@ _DIALECTS: dict[str, Dialect] = {
     ),
     MYSQL: Dialect(
         flavor="mysql",
-        closed="@@global.super_read_only",
+        # while a SET of super_read_only waits for its turn, it reads 1 alone, and nothing is in force
+        closed="(@@global.read_only AND @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
         channels="SHOW REPLICA STATUS",
