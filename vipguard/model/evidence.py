@@ -85,33 +85,6 @@ class SemiSync:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """The replicated row in which the writer of `epoch` says that semi-sync is on, or off. `number` grows each time."""
-
-    epoch: int
-    number: int
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SemiSync:
-    """Semi-synchronous replication as a server tells it, of its two roles.
-
-    `source_on`: switched on, and not fallen back. `clients`: replicas that acknowledge; MariaDB counts a dead one until
-    the next commit. `waiting`: commits that wait for an acknowledgement now; `acked`: those that ever got one.
-    `replica_on`: the IO thread, if it runs, acknowledges.
-    """
-
-    source_enabled: bool
-    source_on: bool
-    clients: int
-    waiting: int
-    acked: int
-    replica_enabled: bool
-    replica_on: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessId:
     """A process that can't be confused with a later one of the same number. `start_ticks`: /proc/PID/stat, field 22."""
 
@@ -145,8 +118,6 @@ class ServerFacts:
     other_cluster: str | None = None
     process: ProcessId | None = None
     uuid: str = ""
-    semi_sync: SemiSync | None = None
-    mark: Mark | None = None
     semi_sync: SemiSync | None = None
     mark: Mark | None = None
 
