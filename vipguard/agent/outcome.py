@@ -376,6 +376,8 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         draft.note("may-be-lost", loss.rule, level, text=loss.text, gtids=gtids, unseen_ms=unseen_ms)
     nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
+    # a mark of an earlier writer says nothing of what is written from here on, should another open meanwhile
+    draft.set(acks=replace(draft.world.acks, receiving=None))
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
     fenced = bool(world.peers) and all(peer.out for peer in world.peers.values())
     solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
