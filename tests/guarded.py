@@ -187,6 +187,15 @@ def app_sessions(node: Node) -> bool:
     return bool(node.mysqld.sql(f"SELECT 1 FROM {sessions} WHERE user = 'app'"))
 
 
+def received_all(behind: Node, ahead: Node) -> bool:
+    """Has the IO thread of `behind` received what `ahead` wrote? By the position in the log of `ahead`."""
+    mysql = ahead.spec.flavor == "mysql"
+    written = ahead.mysqld.sql("SHOW BINARY LOG STATUS" if mysql else "SHOW MASTER STATUS")[0]
+    row = behind.mysqld.replication()[0]
+    word = "Source" if mysql else "Master"
+    return (row[f"{word}_Log_File"], row[f"Read_{word}_Log_Pos"]) == (written["File"], written["Position"])
+
+
 def ids_on(node: Node) -> set[int]:
     return {int(row["id"]) for row in node.mysqld.sql("SELECT id FROM app.t", timeout_s=30)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scratch import Pair
 
-from vipguard.act.replication import look, start_receiving, start_replication
+from vipguard.act.replication import look, start_receiving, start_replication, wait_received
 from vipguard.act.rescue import examine, rescue, restore_gtid
 from vipguard.errors import CouldNotDo, Silent
 from vipguard.lab.wait import wait_until
@@ -176,14 +176,23 @@ def test_a_transaction_that_cannot_be_applied_is_named_and_the_rescue_refused(ma
     assert mariadb.b.status()["Using_Gtid"] == "Slave_Pos"
 
 
-def test_a_running_replication_is_not_touched(mariadb: Pair) -> None:
-    mariadb.a.sql("INSERT INTO test.t (n) VALUES (1)")
-    mariadb.wait_same()
-    with pytest.raises(CouldNotDo, match="runs") as raised:
-        rescue(mariadb.b.session(), Deadline(5))
-    assert raised.value.refused
-    mariadb.a.sql("INSERT INTO test.t (n) VALUES (1)")
-    mariadb.wait_same()
+def test_a_running_replication_is_left_running(pair: Pair) -> None:
+    pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+    pair.wait_same()
+    assert rescue(pair.b.session(), Deadline(5)) == has(pair, "a")
+    pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+    pair.wait_same()
+
+
+def test_a_stopped_sql_thread_beside_a_running_io_thread_is_started(pair: Pair) -> None:
+    pair.b.replica("STOP", "SQL_THREAD")
+    pair.a.sql(*["INSERT INTO test.t (n) VALUES (1)"] * 20)
+    target, session = has(pair, "a"), pair.b.session()
+    wait_until(lambda: look(session, Deadline(2))[1][0].applied is False, 10)
+    wait_received(session, target, Deadline(10))
+    pair.a.kill()
+    assert rescue(pair.b.session(), Deadline(10)).contains(target)
+    assert rows(pair) == 20
 
 
 def test_a_relay_log_that_is_gone_is_told(mariadb: Pair) -> None:

@@ -4,7 +4,7 @@ MariaDB forgets its relay log as soon as both threads were stopped and one start
 nothing of it: no received position, and a relay position that may lie far behind what was applied. So its files are
 read, and what is whole there and missing here is applied by file and position, up to the last whole transaction; then
 the channel follows by GTID again. Each step may be repeated: what is found decides what is next. MySQL keeps its
-relay log, and only has to be let apply it.
+relay log and tells what it holds; it only has to be let apply that. Half a transaction is not begun on either.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CouldNotDo, Silent
+from ..model.evidence import Channel
 from ..model.gtid import GtidSet
 from ..model.policy import MARIADB
 from ..model.relay_log import Group, Run, groups, missing
 from ..session import Deadline, Session
-from .replication import look, start_applying, wait_applied
+from .replication import look
 from .step import step
 
 POLL_S = 0.02
@@ -56,10 +57,10 @@ def examine(session: Session, deadline: Deadline) -> GtidSet:
         found = GtidSet.empty(session.flavor)
         if session.flavor != MARIADB:
             for channel in channels:
-                found = found.union((channel.received or found).minus(own))
+                found = found.union(_told(channel, own))
             return found
         for relay in _relays(session, deadline):
-            for run in _missing(session, relay, deadline):
+            for run in _standing(session, relay, deadline):
                 found = found.union(run.gtids)
         return found
 
@@ -72,10 +73,11 @@ def rescue(session: Session, deadline: Deadline) -> GtidSet:
     """
     with step("apply what the relay log holds"):
         if session.flavor != MARIADB:
-            start_applying(session, deadline)
-            return wait_applied(session, deadline)
-        for relay in _relays(session, deadline):
-            _rescue(session, relay, deadline)
+            for channel in look(session, deadline)[1]:
+                _let_apply(session, channel, deadline)
+        else:
+            for relay in _relays(session, deadline):
+                _rescue(session, relay, deadline)
         return look(session, deadline)[0]
 
 
@@ -91,6 +93,31 @@ def restore_gtid(session: Session, deadline: Deadline) -> bool:
         return bool(left)
 
 
+def _let_apply(session: Session, channel: Channel, deadline: Deadline) -> None:
+    """MySQL: up to the last transaction that it received whole, where the SQL thread ends by itself."""
+    name, what, begun = session.literal(channel.name), f"channel {channel.name!r}", False
+    while True:
+        own, channels = look(session, deadline)
+        now = next((one for one in channels if one.name == channel.name), None)
+        if now is None:
+            raise CouldNotDo(f"the {what} is gone", refused=True)
+        left = _told(now, own)
+        if now.sql_running and (now.io == "stopped" or not left.is_empty):
+            _pause(deadline)
+        elif left.is_empty:
+            return
+        elif begun and now.sql_errno:
+            raise CouldNotDo(f"{left} could not be applied: {now.sql_errno} {now.sql_error}", refused=True)
+        else:
+            until = f"UNTIL SQL_AFTER_GTIDS = {session.literal(str(left))}"
+            session.query(f"START REPLICA SQL_THREAD {until} FOR CHANNEL {name}", deadline=deadline)
+            begun = True
+
+
+def _told(channel: Channel, own: GtidSet) -> GtidSet:
+    return (channel.received or GtidSet.empty(own.flavor)).minus(own)
+
+
 def _rescue(session: Session, relay: _Relay, deadline: Deadline) -> None:
     """One step of each round, by what is found: wait for the applier, start it on the next run, or finish."""
     name = session.literal(relay.name)
@@ -98,7 +125,8 @@ def _rescue(session: Session, relay: _Relay, deadline: Deadline) -> None:
     while True:
         relay = _again(session, relay, deadline)
         if relay.receives or (relay.applies and relay.by_gtid):
-            raise CouldNotDo("its replication runs", refused=True)
+            _apply_beside(session, relay, deadline)
+            return
         own = look(session, deadline)[0]
         applied = begun is not None and own.contains(begun.gtids)
         if relay.applies and begun is not None and not applied:
@@ -117,6 +145,22 @@ def _rescue(session: Session, relay: _Relay, deadline: Deadline) -> None:
             return
         begun = runs[0]
         _begin(session, name, begun, deadline)
+
+
+def _apply_beside(session: Session, relay: _Relay, deadline: Deadline) -> None:
+    """Its IO thread was not stopped, so it knows what it received, and its SQL thread only has to run."""
+    if not relay.applies:
+        session.query(f"START SLAVE {session.literal(relay.name)} SQL_THREAD", deadline=deadline)
+    while True:
+        channel = next((one for one in look(session, deadline)[1] if one.name == relay.name), None)
+        if channel is None or channel.applied is True:
+            return
+        if not channel.sql_running:
+            why = (
+                f"{channel.sql_errno} {channel.sql_error}" if channel.sql_errno else "its SQL thread stopped"
+            )
+            raise CouldNotDo(f"what was received could not be applied: {why}", refused=True)
+        _pause(deadline)
 
 
 def _begin(session: Session, name: str, run: Run, deadline: Deadline) -> None:
@@ -168,6 +212,17 @@ def _again(session: Session, relay: _Relay, deadline: Deadline) -> _Relay:
     if now is None:
         raise CouldNotDo(f"the channel {relay.name!r} is gone", refused=True)
     return now
+
+
+def _standing(session: Session, relay: _Relay, deadline: Deadline) -> list[Run]:
+    """What is missing; a file that went away because its applier still works is no failure."""
+    while True:
+        try:
+            return _missing(session, relay, deadline)
+        except CouldNotDo:
+            before, relay = relay, _again(session, relay, deadline)
+            if relay.file == before.file or deadline.expired:
+                raise
 
 
 def _missing(session: Session, relay: _Relay, deadline: Deadline) -> list[Run]:

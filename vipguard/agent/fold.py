@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..checks import writer
-from ..model.evidence import AddressEvidence, Answer, ProcessId, ServerEvidence
+from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
 from .acks import see_own, see_writer
@@ -97,7 +97,7 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
     if not channels:
         return world
     running = all(channel.io == "running" for channel in channels)
-    if world.join_due is None:
+    if world.join_due is None and not any(_being_rescued(channel) for channel in channels):
         world = replace(world, join_due=all(c.io == "stopped" and not c.sql_running for c in channels))
     if not running:
         return world
@@ -107,6 +107,12 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
     if world.good_lag is not None:
         return replace(world, good_lag=replace(world.good_lag, source_s=evidence.seen_at_s))
     return world
+
+
+def _being_rescued(channel: Channel) -> bool:
+    """Does it only apply, and is not at its end? Then an agent before this one may have let it, and whether it goes on
+    to stand, or an operator stopped its IO thread, shows afterwards."""
+    return channel.io == "stopped" and channel.sql_running and channel.applied is not True
 
 
 def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
