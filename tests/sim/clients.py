@@ -19,11 +19,15 @@ class Writer:
         self.cluster, self.engine, self.every_s, self.home = cluster, cluster.engine, every_s, home
         self.server: Mysqld | None = None
         self.session: Session | None = None
+        self.waits: Session | None = None
         self.acknowledged: list[Txn] = []
         self.engine.at(self.engine.between(0.0, every_s), self._try)
 
     def _try(self) -> None:
         self.engine.at(self.every_s * self.engine.between(0.5, 1.5), self._try)
+        if self.waits is not None and self.waits.alive and self.server is not None and self.server.alive:
+            return  # its commit has not come back yet
+        self.waits = None
         host = self.home or self.cluster.route()
         if host is None or not self._passes(host):
             return
@@ -43,10 +47,21 @@ class Writer:
     def _commit(self, server: Mysqld, session: Session) -> None:
         if not session.alive or server.closed:
             return
-        txn = server.commit()
-        if self._passes(server.host):
-            txn.acknowledged = True
-            self.acknowledged.append(txn)
+        done: list[Txn] = []
+
+        def told() -> None:
+            self.waits = None
+            if done and self._passes(server.host):
+                done[0].acknowledged = True
+                self.acknowledged.append(done[0])
+            early.append(True)
+
+        early: list[bool] = []
+        self.waits = session
+        txn = server.commit(session, told)
+        done.append(txn)
+        if early:
+            told()
 
     def reset(self, host: Host) -> None:
         if self.home is None and self.server is not None and self.server.host is host and self.session is not None:

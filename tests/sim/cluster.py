@@ -6,7 +6,7 @@ from ipaddress import IPv4Interface
 from typing import Literal
 
 from vipguard.model.gtid import GtidSet
-from vipguard.model.policy import MARIADB, Flavor, Limits, Node, Policy, Vip
+from vipguard.model.policy import MARIADB, Fence, Flavor, Limits, Node, Policy, Vip
 
 from .clients import Writer
 from .engine import Engine
@@ -28,11 +28,14 @@ class Cluster:
         nodes: int = 2,
         flavor: Flavor = "mariadb",
         silent_peer: Literal["open", "wait"] = "open",
+        durability: Literal["async", "lossless"] = "async",
+        fence: Fence | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.engine, self.network = Engine(seed), Network()
         self.flavor, self.silent_peer = flavor, silent_peer
-        self.witness_up = True
+        self.witness_up, self.fence_fails = True, False
+        self.lossless = durability == "lossless"
         self.arp_owner: str | None = None
         self._gtids: dict[tuple[tuple[int, int], ...], GtidSet] = {}
         self.laws = Laws(self)
@@ -46,6 +49,8 @@ class Cluster:
                 vip=Vip(IPv4Interface("10.0.0.100/24"), "eth0", 51),
                 nodes=members,
                 silent_peer=silent_peer,
+                durability=durability,
+                fence=fence or Fence(),
                 limits=limits or Limits(),
                 witnesses=(WITNESS_ADDRESS,),
             )

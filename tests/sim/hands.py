@@ -13,7 +13,7 @@ from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence, Answer, DiskEvidence, RelayEvidence, ServerEvidence
 
 from .asking import Ask, Conn, Fail, Reply
-from .mysqld import Mysqld, Session
+from .mysqld import Mysqld, Session, Txn
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -115,7 +115,7 @@ def release(agent: Agent, effect: do.Release) -> Steps:
     return None
 
 
-def close(agent: Agent, conn: Conn, keep: int | None, deadline_s: float, who: str) -> Steps:
+def close(agent: Agent, conn: Conn, keep: int | None, deadline_s: float, who: str, care: do.Care) -> Steps:
     """Two statements: end the stale sessions of the guard, then read_only; it fails past the deadline."""
     host, until_s = conn.target, agent.engine.now + deadline_s
     killed = 0
@@ -139,6 +139,12 @@ def close(agent: Agent, conn: Conn, keep: int | None, deadline_s: float, who: st
         if host.close_blocked:
             yield max(0.0, until_s - agent.engine.now)
             raise Fail("close: blocked")
+        waiting = must((yield Ask(conn, lambda server, me: server.acks.waiting, until_s)), "close")
+        while waiting and care is not do.Care.NONE:
+            if care is do.Care.STRICT:
+                raise Fail("commits wait")
+            yield 0.01
+            waiting = must((yield Ask(conn, lambda server, me: server.acks.waiting, until_s)), "close")
         takes_s = agent.engine.between(0.0005, 0.03)
         return must((yield Ask(conn, close_now, until_s, takes_s)), "close")
     finally:
@@ -147,13 +153,13 @@ def close(agent: Agent, conn: Conn, keep: int | None, deadline_s: float, who: st
 
 def close_server(agent: Agent, effect: do.CloseServer) -> Steps:
     conn = Conn(agent, agent.host)
-    return (yield from close(agent, conn, agent.probe.id, effect.deadline_s, "its agent"))
+    return (yield from close(agent, conn, agent.probe.id, effect.deadline_s, "its agent", effect.care))
 
 
 def close_peer(agent: Agent, effect: do.ClosePeer) -> Steps:
     peer = agent.peers[effect.node]
     conn = Conn(agent, peer.target)
-    yield from close(agent, conn, peer.id, effect.deadline_s, agent.host.name)
+    yield from close(agent, conn, peer.id, effect.deadline_s, agent.host.name, effect.care)
     return (yield from look(agent, peer, agent.world.policy.limits.deadline_s, False))
 
 
@@ -262,12 +268,53 @@ def open_server(agent: Agent, effect: do.Open) -> Steps:
     if not must((yield Ask(conn, open_now, limit_s, takes_s)), "open"):
         raise Fail("the server came to it too late", refused=True)
 
-    def write_row(server: Mysqld, session: Session) -> None:
-        if server.closed:
-            raise Fail("read-only")
-        server.commit(effect.row).acknowledged = True
+    yield from write(agent, conn, until_s, epoch=effect.row)
 
-    must((yield Ask(conn, write_row, until_s, 0.001)), "write the epoch")
+
+def write(agent: Agent, conn: Conn, until_s: float, **row: Any) -> Steps:
+    """One transaction of the guard's own; it comes back when a replica has it, where commits wait for one."""
+
+    def commit(server: Mysqld, session: Session) -> Txn:
+        if server.closed:
+            raise Fail("read-only", refused=True)
+        return server.commit(session, **row)
+
+    txn = must((yield Ask(conn, commit, until_s, 0.001)), "write")
+    while not txn.acknowledged:
+        if agent.engine.now > until_s - 0.01:
+            conn.hang_up()
+            raise Fail("no acknowledgement")
+        must((yield Ask(conn, lambda server, session: None, until_s)), "write")
+        yield 0.005
+
+
+def set_source(agent: Agent, effect: do.SetSource) -> Steps:
+    def act(server: Mysqld, session: Session) -> None:
+        if not effect.on and server.closed and server.acks.waiting:
+            raise Fail("commits wait on the closed server", refused=True)
+        server.acks.switch(effect.on)
+
+    conn = Conn(agent, agent.host)
+    try:
+        must((yield Ask(conn, act, agent.engine.now + effect.deadline_s, 0.001)), "switch semi-sync")
+    finally:
+        conn.hang_up()
+
+
+def write_mark(agent: Agent, effect: do.WriteMark) -> Steps:
+    conn = Conn(agent, agent.host)
+    try:
+        yield from write(agent, conn, agent.engine.now + effect.deadline_s, mark=effect.mark)
+    finally:
+        conn.hang_up()
+
+
+def fence_peer(agent: Agent, effect: do.FencePeer) -> Steps:
+    """The operator's command switches the peer's power off, where it is within reach of that."""
+    yield agent.engine.between(0.1, 1.0)
+    if agent.host.cluster.fence_fails:
+        raise Fail("no answer of the power switch")
+    agent.host.cluster.hosts[effect.node].power_off()
 
 
 def announce(agent: Agent, effect: do.Announce) -> Steps:
@@ -339,6 +386,9 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.PrepareOpen: prepare_open,
     do.DropOpener: drop_opener,
     do.Open: open_server,
+    do.SetSource: set_source,
+    do.WriteMark: write_mark,
+    do.FencePeer: fence_peer,
     do.Announce: announce,
     do.CloseServer: close_server,
     do.KillServer: kill_server,

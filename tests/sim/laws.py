@@ -205,6 +205,7 @@ class Laws:
             if epoch >= effect.row.epoch:
                 self.broken(f"law 1: {host.name} opens with epoch {effect.row.epoch}, {other.name} has {epoch}")
         self._fresh(host)
+        self._lossless(host)
 
     def _fresh(self, host: Host) -> None:
         """Writes that were acknowledged long before the old writer was last seen must be here."""
@@ -220,6 +221,20 @@ class Laws:
                 if txn.acknowledged and txn.at_s < limit_s and txn.number > mine.get(txn.source, 0):
                     what = f"a write {seen_s - txn.at_s:.1f} s older than its last sight of {other.name}"
                     self.broken(f"law 2: {host.name} opens without {what}")
+
+    def _lossless(self, host: Host) -> None:
+        """Every write that anybody was told of is here, however the histories forked."""
+        if not self.cluster.lossless or self._by_hand_s:
+            return
+        mine = host.disk.have
+        for other in self.cluster.hosts.values():
+            lost = [t for t in other.disk.log if t.acknowledged and t.number > mine.get(t.source, 0)]
+            if lost:
+                first = lost[0]
+                self.broken(
+                    f"lossless: {host.name} opens without {len(lost)} acknowledged writes,"
+                    f" the first is {first.source}-{first.number} of {self.engine.now - first.at_s:.1f} s before"
+                )
 
     # -- law 3: close first
 

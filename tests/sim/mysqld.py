@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vipguard.model.evidence import Channel, EpochRow, ProcessId, ServerFacts
+from vipguard.model.evidence import Channel, EpochRow, Mark, ProcessId, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.policy import MARIADB
 
+from .acks import Acks
 from .engine import Process
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Txn:
     number: int
     at_s: float
     epoch: EpochRow | None = None
+    mark: Mark | None = None
     acknowledged: bool = False
 
 
@@ -51,6 +53,7 @@ class Disk:
     log: list[Txn] = field(default_factory=list)
     relay: list[Txn] = field(default_factory=list)
     epoch: EpochRow | None = None
+    mark: Mark | None = None
 
 
 class Mysqld(Process):
@@ -63,7 +66,7 @@ class Mysqld(Process):
         self.sessions: dict[int, Session] = {}
         self.locks: dict[str, Session] = {}
         self.waiting: dict[Callable[[], None], None] = {}  # who is to be told when the process ends
-        self.exiting_s: float | None = None
+        self.acks = Acks(self)
         self._next_id = 10
         self.received: Numbers = dict(disk.have)
         for txn in disk.relay:
@@ -120,18 +123,33 @@ class Mysqld(Process):
         self.engine.tell(self.host.name, f"server {'CLOSED' if closed else 'OPEN'} by {who}")
         self.host.cluster.laws.writers_changed(self.host)
 
-    def commit(self, epoch: EpochRow | None = None) -> Txn:
+    def commit(
+        self,
+        session: Session,
+        told: Callable[[], None] | None = None,
+        epoch: EpochRow | None = None,
+        mark: Mark | None = None,
+    ) -> Txn:
+        """One more transaction; it is acknowledged, and `told` called, at once or when a replica has it."""
         number = self.disk.have.get(self.host.server_id, 0) + 1
-        txn = Txn(self.host.server_id, number, self.engine.now, epoch)
+        txn = Txn(self.host.server_id, number, self.engine.now, epoch, mark)
         self._take(txn)
         self.received[txn.source] = number
+
+        def done() -> None:
+            if told is not None:
+                told()
+            else:
+                txn.acknowledged = True
+
+        self.acks.wait(txn, session, done)
         return txn
 
     def _take(self, txn: Txn) -> None:
         self.disk.have[txn.source] = txn.number
         self.disk.log.append(txn)
-        if txn.epoch is not None:
-            self.disk.epoch = txn.epoch
+        self.disk.epoch = txn.epoch or self.disk.epoch
+        self.disk.mark = txn.mark or self.disk.mark
         for replica in list(self.replicas):
             replica.pull()
 
@@ -154,6 +172,8 @@ class Mysqld(Process):
             epoch=self.disk.epoch,
             channels=self.channels() if channels else None,
             datadir="/data",
+            semi_sync=self.acks.facts() if self.host.policy.lossless else None,
+            mark=self.disk.mark,
             process=self.pid if local else None,
         )
 
@@ -266,7 +286,14 @@ class Mysqld(Process):
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
                 self.received[txn.source] = txn.number
                 self.disk.relay.append(txn)
+        self._acknowledge(source)
         self._apply_soon()
+
+    def _acknowledge(self, source: Mysqld) -> None:
+        """Semi-sync: what is on this disk is acknowledged to the source that it came from."""
+        if self.host.policy.lossless and self.host.network.both_ways(self.host.name, source.host.name, "sql"):
+            number = self.received.get(source.host.server_id, 0)
+            source.at(self.engine.between(0.0002, 0.001), source.acks.received, source.host.server_id, number)
 
     def _apply_soon(self) -> None:
         if self.disk.relay and self.sql_wanted and not self._applying:
@@ -289,7 +316,6 @@ class Mysqld(Process):
         if not self.alive:
             return
         super().end()
-        self.exiting_s = self.engine.now
         self.engine.tell(self.host.name, "server process ends")
         self._unlink()
         for replica in list(self.replicas):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from vipguard.model.policy import MARIADB, MYSQL
+from vipguard.model.policy import MARIADB, MYSQL, Fence
 
 from .cluster import Cluster
 from .faults import Schedule
 
 HEALS_S = 45.0
+FLOWS_S = 20.0
 
 
 @dataclass(slots=True)
@@ -29,7 +30,11 @@ def build(seed: int, nodes: int = 2) -> Cluster:
     rng = random.Random(seed * 7919 + 1)
     flavor = rng.choice((MARIADB, MYSQL))
     silent_peer = "wait" if rng.random() < 0.25 else "open"
-    return Cluster(seed, nodes=nodes, flavor=flavor, silent_peer=silent_peer)  # type: ignore[arg-type]
+    durability = "lossless" if rng.random() < 0.3 else "async"
+    fence = Fence(command="power-off", required=rng.random() < 0.5) if rng.random() < 0.15 else None
+    return Cluster(
+        seed, nodes=nodes, flavor=flavor, silent_peer=silent_peer, durability=durability, fence=fence  # type: ignore[arg-type]
+    )
 
 
 def play(seed: int, nodes: int = 2, cluster: Cluster | None = None) -> Outcome:
@@ -47,6 +52,12 @@ def play(seed: int, nodes: int = 2, cluster: Cluster | None = None) -> Outcome:
     schedule.mend()
     if cluster.run_until_healthy(HEALS_S):
         cluster.run(rng.uniform(0.5, 2.0))
+        before = len(cluster.clients[0].acknowledged)
+        until_s = cluster.engine.now + FLOWS_S
+        while len(cluster.clients[0].acknowledged) == before and cluster.engine.now < until_s:
+            cluster.run(0.5)
+        if len(cluster.clients[0].acknowledged) == before:
+            return Outcome(cluster, "no write is acknowledged: " + _why_stuck(cluster))
         return Outcome(cluster)
     return Outcome(cluster, _why_stuck(cluster))
 
