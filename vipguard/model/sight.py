@@ -180,7 +180,9 @@ class Sight:
         mine = self.server.facts if self.server else None
         if mine is None or not mine.closed or self.unapplied is None or not self.unapplied.is_empty:
             return False
-        if not any(peer.evidence is None or peer.answered for peer in self.peers.values()):
+        if any(p.evidence is None or p.evidence.asked_at_s < self.watching_since_s for p in self.peers.values()):
+            return False  # not asked since a pause, during which another may have written
+        if not any(peer.answered for peer in self.peers.values()):
             done = self.memory.completed
             return self.memory.solo and done is not None and done.epoch >= self.own_epoch
         for peer in self.peers.values():
