@@ -24,6 +24,7 @@ def stray(guarded: Guarded) -> Guarded:
     """The old writer came back with a transaction that nobody received, and the new writer went on without it."""
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
     writer.mysqld.sql(
+        f"DELETE FROM app.t WHERE id = {STRAY}",
         "CREATE DATABASE IF NOT EXISTS other",
         "CREATE TABLE IF NOT EXISTS other.pad (id INT PRIMARY KEY, v LONGTEXT) ENGINE=InnoDB",
         *(f"REPLACE INTO other.pad VALUES ({n}, REPEAT('{n % 10}', 20000))" for n in range(20)),

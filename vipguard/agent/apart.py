@@ -124,6 +124,23 @@ def _home(policy: Policy) -> tuple[Home | None, str]:
         return None, str(exc)
 
 
+def why_not_accept(seen: Apart) -> str | None:
+    """The sentence that forbids applying this node's transactions on the writer; None when nothing does."""
+    if seen.unfinished is not None or seen.unfinished_reason:
+        return "this node is no whole copy: what it has is worth nothing"
+    if seen.home is None:
+        return f"this node's server must run for it: {seen.home_reason}"
+    if not seen.home.closed:
+        return "this node's server is open"
+    if seen.writer is None or seen.lacking is None:
+        return _no_writer(seen.sight)
+    if seen.lacking.is_empty:
+        return f"{seen.writer.name} lacks nothing that is here"
+    if len(seen.lacking.parts) > 1:
+        return f"they are of {len(seen.lacking.parts)} sources, whose order among each other is not known"
+    return None
+
+
 def why_not_discard(seen: Apart) -> str | None:
     """The sentence that forbids a fresh copy of this node now; None when nothing does."""
     policy, sight = seen.policy, seen.sight
@@ -148,7 +165,9 @@ def why_not_discard(seen: Apart) -> str | None:
     if facts is not None and facts.flavor != seen.home.flavor:
         return f"{seen.writer.name} is {facts.flavor}, this node is {seen.home.flavor}"
     if policy.replication is None or not policy.replication.password:
-        return "the configuration has no [replication] with a password_file: the copy could not be followed up"
+        return (
+            "the configuration has no [replication] with a password_file: the copy could not be followed up"
+        )
     if os.geteuid() != 0:
         return "only root may do that"
     return None
@@ -160,7 +179,9 @@ def _no_writer(sight: Sight) -> str:
         return f"there are {len(writers)} writers: {', '.join(w.node.name for w in writers)}"
     if writers:
         epoch = epoch_of(writers[0].evidence)
-        return f"{writers[0].node.name} is open with epoch {epoch}, and this node knows epoch {sight.own_epoch}"
+        return (
+            f"{writers[0].node.name} is open with epoch {epoch}, and this node knows epoch {sight.own_epoch}"
+        )
     told = ", ".join(
         f"{name} {peer.evidence.answer.value if peer.evidence else 'not asked'}"
         for name, peer in sight.peers.items()
