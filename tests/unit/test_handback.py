@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from core import PEER_FACTS, Core, guarded_writer, writer
+from core import PEER_FACTS, PROCESS, Core, guarded_writer, writer
 from healthy import GTIDS, POLICY, WRITER, cut_off, hung
 
-from vipguard.agent.event import AddressSeen, Tick
+from vipguard.agent.event import AddressSeen, ProcessExiting, Tick
 from vipguard.agent.world import Closing, Writing
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, DiskEvidence, EpochRow
@@ -213,8 +213,36 @@ def test_a_full_disk_takes_no_vip_from_a_writer_that_nobody_could_replace() -> N
 def test_a_writer_that_lost_its_server_gives_the_vip_up() -> None:
     core = guarded_writer()
     core.facts = None
-    core.look()
+    core.step(ProcessExiting(PROCESS))
     assert core.phase == "Resting" and core.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
+
+
+def test_a_writer_whose_server_refuses_connections_and_lives_on_keeps_the_vip_until_its_process_ends() -> None:
+    """It shuts down, or lost its socket: it may still commit, and a peer that gets the VIP would open."""
+    core = guarded_writer()
+    core.facts = None
+    core.look()
+    assert core.phase == "Writing" and core.track == "1" and "holder-server-leaving" in core.rules
+    core.step(ProcessExiting(PROCESS))
+    assert core.phase == "Resting" and do.WriteTrack(1.0, "0") in core.sent(do.WriteTrack)
+
+
+def test_a_server_that_goes_on_refusing_and_living_is_killed_as_a_hung_one() -> None:
+    core = guarded_writer()
+    core.facts = None
+    core.wait(core.world.policy.limits.hang_s + 0.5)
+    assert core.sent(do.KillServer) == [do.KillServer(1.0, PROCESS)]
+
+
+def test_a_close_of_a_server_that_refuses_connections_and_lives_on_ends_in_a_kill() -> None:
+    core = guarded_writer()
+    core.facts = None
+    core.move_vip(False)
+    for _ in range(4):
+        if core.sent(do.CloseServer):
+            core.fail(do.CloseServer, "nobody listens", refused=True)
+        core.wait(0.1)
+    assert core.sent(do.KillServer) == [do.KillServer(1.0, PROCESS)]
 
 
 @pytest.mark.parametrize("answer", [Answer.BLIND, Answer.SILENT])

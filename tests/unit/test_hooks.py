@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core import Core, taker, writer
+from core import PROCESS, Core, taker, writer
 from healthy import POLICY
 
 from vipguard.agent import alerts
 from vipguard.agent.alerts import PER_MINUTE_MAX, Alerts, environment
+from vipguard.agent.event import ProcessExiting
 from vipguard.agent.world import Taking
 from vipguard.model import effect as do
 from vipguard.model.effect import Note, RunHooks
@@ -100,7 +101,7 @@ def test_a_writer_that_is_closed_tells_so_once_and_by_its_rule() -> None:
 def test_a_writer_whose_server_died_tells_so() -> None:
     core = writer()
     core.facts = None
-    core.look()
+    core.step(ProcessExiting(PROCESS))
     (hook,) = core.sent(RunHooks)
     assert isinstance(hook, RunHooks) and dict(hook.facts)["RULE"] == "holder-server-absent"
 

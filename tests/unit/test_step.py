@@ -91,11 +91,19 @@ def test_an_open_server_that_a_peer_outdid_is_closed_at_the_start() -> None:
     assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "higher-epoch"
 
 
-def test_an_agent_that_starts_blind_on_a_holder_touches_nothing() -> None:
+def test_an_agent_that_starts_blind_on_a_holder_takes_nothing() -> None:
+    """Its own completed takeover of this boot says whose server that is; what it does not know it leaves alone."""
     core = starting()
     core.answer = Answer.BLIND
     core.wait(3.0)
-    assert core.phase == "Starting" and core.track == "1" and not core.sent(do.WriteTrack)
+    assert core.phase == "Writing" and core.track == "1" and not core.sent(do.WriteTrack)
+
+
+def test_an_agent_that_starts_while_its_server_hangs_knows_by_its_memory_whom_to_kill() -> None:
+    core = starting()
+    core.answer = Answer.SILENT
+    core.wait(core.world.policy.limits.hang_s + 1.0)
+    assert core.phase == "Writing" and core.world.process == PROCESS
 
 
 def test_an_agent_that_starts_without_the_vip_writes_0_first() -> None:

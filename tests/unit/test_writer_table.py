@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vipguard.checks import writer
+from vipguard.model.damping import Damping
 from vipguard.model.evidence import DiskEvidence, EpochRow, KeepalivedEvidence
 from vipguard.model.gtid import GtidSet
+from vipguard.model.policy import Damping as DampingPolicy
 from vipguard.model.sight import GoodLag, PeerSight, Sight
 from vipguard.model.verdict import Eligibility, Standing
 
@@ -25,6 +27,13 @@ FULL_DISK = DiskEvidence(NOW_S, free_bytes=1_000_000, total_bytes=90_000_000_000
 PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
 NO_PEER_FIT = {"db2": replace(WRITER.peers["db2"], eligible=False)}
+
+FLAPPED = Damping(losses=(NOW_S - 9, NOW_S - 8, NOW_S - 7, NOW_S - 6, NOW_S - 5), until_s=NOW_S + 295)
+BLOCKED = replace(
+    STANDBY,
+    policy=replace(healthy.POLICY, damping=DampingPolicy(recovery_block_s=60.0)),
+    damping=Damping(epoch=3, epoch_at_s=NOW_S - 10),
+)
 
 # one sight for each row of each table: what makes it speak, against a node that is healthy otherwise
 ROWS: dict[Standing, dict[str, Sight]] = {
@@ -50,12 +59,15 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),
+        "recovery-block": replace(BLOCKED, peers={"db2": replace(WRITER.peers["db2"], eligible=False)}),
+        "damped": replace(STANDBY, damping=FLAPPED),
         "promoted-by-operator": replace(STANDBY, promoted=True),
         "candidate-ready": STANDBY,
     },
     "taking": {
         "takeover-server-absent": replace(TAKER, server=healthy.ABSENT),
         "takeover-server-hung": healthy.hung(TAKER),
+        "takeover-server-blind": replace(TAKER, server=healthy.BLIND, server_unseen_since_s=NOW_S - 3.1),
         "takeover-other-cluster": with_facts(TAKER, other_cluster="invoices"),
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
@@ -64,9 +76,10 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "taking-over": TAKER,
     },
     "holder": {
-        "holder-server-absent": replace(WRITER, server=healthy.ABSENT),
+        "holder-server-leaving": replace(WRITER, server=healthy.ABSENT, process_lives=True),
         "holder-server-hung": healthy.hung(WRITER),
         "holder-hung-alone": replace(healthy.hung(WRITER), peers=NO_PEER_FIT),
+        "holder-server-absent": replace(WRITER, server=healthy.ABSENT),
         "holder-isolated": healthy.cut_off(WRITER),
         "holder-disk-unfit": replace(WRITER, disk=FULL_DISK),
         "holder-server-silent": replace(WRITER, server=healthy.SILENT, server_silent_since_s=NOW_S - 0.5),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..checks import writer
-from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence
+from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
+from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
 from .acks import see_own, see_writer
 from .event import (
@@ -55,7 +56,7 @@ def _tick(world: World, gap_s: float, now_s: float) -> World:
     world = replace(world, ticks=world.ticks + 1, gap_s=gap_s)
     if gap_s <= world.policy.limits.lease_s:
         return world
-    return replace(world, watching_s=now_s, silent_since_s=None)
+    return replace(world, watching_s=now_s, silent_since_s=None, unseen_since_s=None)
 
 
 def see_address(world: World, evidence: AddressEvidence) -> World:
@@ -71,16 +72,20 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         return world  # asked of a process that has gone since
     if world.server is not None and evidence.asked_at_s < world.server.asked_at_s:
         return world
-    silent_since_s = None
-    if evidence.answer is Answer.SILENT:
+    silent_since_s = unseen_since_s = None
+    leaving = evidence.answer is Answer.ABSENT and world.process_lives
+    if evidence.answer is Answer.SILENT or leaving:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
     elif evidence.answer is Answer.BLIND:
         silent_since_s = world.silent_since_s
+    if evidence.answer in (Answer.SILENT, Answer.BLIND):
+        unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
     before = world.server if world.server is not None and world.server.answered else world.server_before
-    world = replace(world, server=evidence, server_before=before, silent_since_s=silent_since_s)
+    world = replace(world, server=evidence, server_before=before)
+    world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
         return world
-    world = _see_process(world, evidence.facts.process)
+    world = _recall(_see_process(world, evidence.facts.process))
     return _compare(see_own(_keep_good_lag(world, evidence), evidence))
 
 
@@ -129,7 +134,9 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
-    if is_writer(evidence) and world.good_lag is not None:  # the source is there, whether or not it is received
+    if (
+        is_writer(evidence) and world.good_lag is not None
+    ):  # the source is there, whether or not it is received
         source_s = max(world.good_lag.source_s, evidence.seen_at_s)
         world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
@@ -155,6 +162,7 @@ def _compare(world: World) -> World:
         p for p in world.peers.values() if not p.answered or epoch_of(p.evidence) >= sight.own_epoch
     ]
     lacking: GtidSet | None = None
+    oldest = world.server
     for peer in others:
         if peer.evidence is None or peer.evidence.facts is None or not peer.answered:
             return world
@@ -163,6 +171,7 @@ def _compare(world: World) -> World:
             mine = world.server_before
         if mine.facts is None or theirs.facts is None:
             return world
+        oldest = min(oldest, mine, key=lambda seen: seen.asked_at_s)
         if theirs.facts.gtid.contains(mine.facts.gtid) or (
             not writers and mine.facts.gtid.contains(theirs.facts.gtid)
         ):
@@ -170,7 +179,23 @@ def _compare(world: World) -> World:
         if mine.seen_at_s > theirs.asked_at_s:
             return world
         lacking = mine.facts.gtid.minus(theirs.facts.gtid)
-    return replace(world, errant=lacking or GtidSet.empty(world.server.facts.flavor))
+    clean = KeptClean(world.boot_id, _own(oldest.facts)) if lacking is None and oldest.facts else None
+    errant = lacking or GtidSet.empty(world.server.facts.flavor)
+    return replace(world, errant=errant, compared=True, clean=clean)
+
+
+def _own(facts: ServerFacts) -> str:
+    return str(facts.gtid.written_by(facts.server_id, facts.uuid))
+
+
+def _recall(world: World) -> World:
+    """What an agent before this one found stands as long as the server has written nothing by itself since."""
+    facts, kept = world.server.facts if world.server else None, world.memory.clean
+    if world.errant is not None or facts is None or kept is None or kept.boot_id != world.boot_id:
+        return world
+    if _own(facts) != kept.own or not isinstance(world.phase, Starting | Resting):
+        return world
+    return replace(world, errant=GtidSet.empty(facts.flavor))
 
 
 def _hear(world: World, event: Heard) -> World:
@@ -192,4 +217,10 @@ def _exiting(world: World, process: ProcessId, now_s: float) -> World:
     if process != world.process:
         return world
     gone = ServerEvidence(Answer.ABSENT, now_s, now_s, reason="its process is exiting")
-    return replace(world, server=gone, exited_s=now_s, silent_since_s=None)
+    return see_gone(world, process, gone)
+
+
+def see_gone(world: World, process: ProcessId, gone: ServerEvidence) -> World:
+    """That server process commits nothing any more, whatever its sockets say."""
+    world = replace(world, server=gone, exited=process, exited_s=gone.seen_at_s)
+    return replace(world, silent_since_s=None, unseen_since_s=None)

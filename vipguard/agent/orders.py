@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..model.effect import Remember
 from ..model.memory import Completed, KeptLag
+from . import damping
 from .draft import Draft
 from .world import Resting, Taking, Writing
 
@@ -15,13 +16,17 @@ REMEMBER_S = 2.0
 
 
 def obey(draft: Draft, command: str) -> None:
-    """`promote` overrides what keeps this node from taking over, for a minute; `solo` is written to the memory."""
+    """`promote` overrides what keeps this node from taking over, for a minute; `solo` is written to the memory;
+    `undamp` forgets the losses for which the node is parked."""
     if command == "promote":
         draft.note("ordered", "promoted-by-operator", "warning", seconds=PROMOTED_S)
         draft.set(promoted_until_s=draft.now_s + PROMOTED_S, hold_off=None)
+    elif command == "undamp":
+        damping.lift(draft)
     elif command == "solo":
         draft.note("ordered", "solo-by-operator", "warning")
-        draft.send(Remember(REMEMBER_S, replace(draft.world.memory, solo=True)))
+        draft.set(solo_ordered=True)
+        keep(draft)
 
 
 def keep(draft: Draft) -> None:
@@ -30,17 +35,33 @@ def keep(draft: Draft) -> None:
     world, memory = draft.world, draft.world.memory
     if isinstance(world.phase, Taking):
         return  # the takeover has its own
+    if world.solo_ordered:  # until it is on disk: another memory may just be on its way there
+        if memory.solo:
+            draft.set(solo_ordered=False)
+        else:
+            draft.send(Remember(REMEMBER_S, replace(memory, solo=True)))
+    if memory.stopped == world.boot_id and world.join_due is False:
+        draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
         newer = kept is None or kept.boot_id != world.boot_id or good.source_s - kept.at_s >= KEEP_LAG_S
         if newer:
             lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
             draft.send(Remember(REMEMBER_S, replace(memory, lag=lag)))
+    if isinstance(world.phase, Resting) and world.compared and world.clean != memory.clean:
+        draft.send(Remember(REMEMBER_S, replace(memory, clean=world.clean)))
     if isinstance(world.phase, Writing) and world.process is not None:
         done = Completed(world.phase.epoch, world.boot_id, world.process)
         if memory.completed != done:
-            draft.send(Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done)))
-    if isinstance(world.phase, Writing) and memory.solo and not world.policy.lossless and _somebody_is_back(draft):
+            draft.send(
+                Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done))
+            )
+    if (
+        isinstance(world.phase, Writing)
+        and memory.solo
+        and not world.policy.lossless
+        and _somebody_is_back(draft)
+    ):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
 

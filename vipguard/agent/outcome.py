@@ -51,13 +51,25 @@ from . import hooks
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
-from .fold import see_address, see_peer, see_server
+from .fold import see_address, see_gone, see_peer, see_server
 from .world import Closing, HoldOff, Resting, Taking, Writing
 
 BACK_OFF_S = 1.0
 BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
 AGAIN = (Receive, Drain, Announce, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
-COUNTED = (Claim, AskArp, StopReceiving, Drain, PrepareOpen, Remember, Look, Open, ClosePeer, Receive, SetSource)
+COUNTED = (
+    Claim,
+    AskArp,
+    StopReceiving,
+    Drain,
+    PrepareOpen,
+    Remember,
+    Look,
+    Open,
+    ClosePeer,
+    Receive,
+    SetSource,
+)
 
 
 def report(draft: Draft, did: Did) -> None:
@@ -115,7 +127,7 @@ def succeeded(draft: Draft, did: Did) -> None:
                 closed(draft, draft.world.phase)
         case KillServer(), _:
             gone = ServerEvidence(Answer.ABSENT, draft.now_s, draft.now_s, reason="killed")
-            draft.set(server=gone, exited_s=draft.now_s, silent_since_s=None)
+            draft.world = see_gone(draft.world, effect.process, gone)
         case WriteTrack(), _:
             draft.set(track=effect.value)
             draft.forget("track-file")
@@ -139,14 +151,14 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("fenced", "fence-done", "warning", node=effect.node)
             peer = draft.world.peers[effect.node]
             draft.set(peers={**draft.world.peers, effect.node: replace(peer, fenced_s=draft.now_s)})
-        case Release(), _:
-            given_back(draft, effect.node)
         case SetSource(), _:
             acks.source_set(draft, effect.on)
         case WriteMark(), _:
             acks.mark_written(draft, effect.mark)
         case RunHooks(), _:
             _record(draft, **hooks.ended(draft, effect, None))
+        case Release(), _:
+            given_back(draft, effect.node)
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:

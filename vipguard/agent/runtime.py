@@ -19,7 +19,6 @@ from .. import __version__
 from ..errors import CouldNotDo
 from ..log import get_logger
 from ..model.effect import Note
-from ..model.evidence import Answer
 from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
@@ -32,7 +31,7 @@ from .hands import Hands
 from .report import snapshot
 from .step import step
 from .watch import Wake, Watch
-from .world import Taking, World, Writing, begin, wake_s
+from .world import Closing, Taking, World, Writing, begin, wake_s
 
 EXIT_POLL_S = 0.01  # how often a holder's server process is looked at: the kernel flags its end at once
 GOODBYE_S = 2.0  # how long a one-shot waits for the alerts that it gave
@@ -139,9 +138,7 @@ class Runtime:
         return min(timeout_s, EXIT_POLL_S) if self._watches_process() else timeout_s
 
     def _watches_process(self) -> bool:
-        server = self.world.server
-        running = server is not None and server.answer is not Answer.ABSENT
-        return running and isinstance(self.world.phase, Writing | Taking)
+        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing)
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
@@ -184,7 +181,7 @@ class Runtime:
             return f"{0 if may else 1} {verdict.rule}"
         if command == "status":
             return self.status()
-        if command in ("promote", "solo"):
+        if command in ("promote", "solo", "undamp"):
             self._commands.append(Command(command))
             self._wake_at_s = self.now()
             return f"ok {command}"

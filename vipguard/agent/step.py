@@ -30,7 +30,7 @@ from ..notify.handback import why_close
 from ..notify.join import Join
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import orders, outcome, semi_sync
+from . import damping, orders, outcome, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -80,6 +80,9 @@ def _starting(draft: Draft) -> None:
     if facts is None:
         if world.server.answer is Answer.ABSENT or not sight.vip_here or (done is None and late):
             outcome.rest(draft, "started", "agent-started")
+        elif late and done is not None and done.boot_id == world.boot_id:
+            draft.note("adopted", "takeover-completed-before-unseen", "warning", reason=world.server.reason)
+            draft.set(phase=Writing(done.epoch, None, draft.now_s), process=world.process or done.process)
         return
     if facts.closed:
         outcome.rest(draft, "started", "agent-started")
@@ -180,7 +183,7 @@ def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
 def _writing(draft: Draft) -> None:
     world, sight, phase = draft.world, draft.sight, draft.world.phase
     assert isinstance(phase, Writing)
-    if world.server is not None and world.server.answer is Answer.ABSENT:
+    if world.server is not None and world.server.answer is Answer.ABSENT and not sight.leaving:
         draft.note("writer-lost", "holder-server-absent", "warning", reason=world.server.reason)
         outcome.rest(draft, "writer-lost", "holder-server-absent")
         return
@@ -219,13 +222,19 @@ def _closing(draft: Draft) -> None:
     assert isinstance(phase, Closing)
     server = world.server
     asked_since = server is not None and server.asked_at_s > phase.since_s
-    if asked_since and server is not None and server.answer is Answer.ABSENT:
+    if asked_since and server is not None and server.answer is Answer.ABSENT and not world.process_lives:
         outcome.closed(draft, phase)
         return
     if "KillServer" in world.flights or "CloseServer" in world.flights:
         return
     opening = "Open" in world.flights  # it could come through after the look
-    if asked_since and not opening and server is not None and server.facts is not None and server.facts.closed:
+    if (
+        asked_since
+        and not opening
+        and server is not None
+        and server.facts is not None
+        and server.facts.closed
+    ):
         outcome.closed(draft, phase)
         return
     left_s = phase.since_s + limits.close_s - draft.now_s
@@ -270,8 +279,10 @@ def _judge(draft: Draft) -> None:
     """The verdict, and the track file after it. An open node, and a closing one, keeps the VIP until it is closed
     (law 3)."""
     world = draft.world
-    verdict = writer.judge(draft.sight, _standing(world))
+    sight = draft.sight
+    verdict = writer.judge(sight, _standing(world))
     _tell(draft, world.verdict, verdict)
+    damping.watch(draft, sight, verdict)
     draft.set(verdict=verdict)
     vip = world.address is None or world.address.vip_present
     if isinstance(world.phase, Closing) or (

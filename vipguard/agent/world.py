@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..model.damping import Damping
 from ..model.effect import Effect, ProbePeer
 from ..model.evidence import (
     AddressEvidence,
@@ -16,7 +17,7 @@ from ..model.evidence import (
     ServerEvidence,
 )
 from ..model.gtid import GtidSet
-from ..model.memory import Memory
+from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
 from ..model.verdict import Verdict
@@ -124,7 +125,9 @@ class World:
     server: ServerEvidence | None = None
     server_before: ServerEvidence | None = None
     silent_since_s: float | None = None
+    unseen_since_s: float | None = None
     exited_s: float = 0.0
+    exited: ProcessId | None = None
     process: ProcessId | None = None
     join_due: bool | None = None
     relay: RelayEvidence | None = None
@@ -138,10 +141,14 @@ class World:
     outside_s: float | None = None
     good_lag: GoodLag | None = None
     errant: GtidSet | None = None
+    compared: bool = False
+    clean: KeptClean | None = None
     diverged: str | None = None
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
+    damping: Damping = Damping()
+    solo_ordered: bool = False
     copying: CopyEvidence | None = None
     acks: Acks = Acks()
     track: str | None = None
@@ -151,6 +158,11 @@ class World:
     verdict: Verdict | None = None
     said: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def process_lives(self) -> bool:
+        """Has the server's process, as far as it is known, not been seen to end?"""
+        return self.process is not None and self.exited != self.process
+
     def sight(self, now_s: float) -> Sight:
         """The evidence as checks and plans take it."""
         return Sight(
@@ -158,6 +170,8 @@ class World:
             policy=self.policy,
             server=self.server,
             server_silent_since_s=self.silent_since_s,
+            server_unseen_since_s=self.unseen_since_s,
+            process_lives=self.process_lives,
             address=self.address,
             keepalived=self.keepalived,
             disk=self.disk,
@@ -173,6 +187,7 @@ class World:
             memory=self.memory,
             parked=self._parked(now_s),
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
+            damping=self.damping,
             copying=None if self.copying is None else _unfinished(self.copying),
             receiving=self.acks.receiving,
             commits_wait_since_s=self.acks.waiting_since_s,

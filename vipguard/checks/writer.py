@@ -13,7 +13,7 @@ from ..model.evidence import Answer
 from ..model.finding import Outcome
 from ..model.sight import Sight
 from ..model.verdict import Eligibility, Standing, Verdict
-from . import disk, errant, lag, replication, semi_sync
+from . import disk, errant, flapping, lag, replication, semi_sync
 
 YES, NO, UNSEEN = Eligibility.ELIGIBLE, Eligibility.INELIGIBLE, Eligibility.UNDETERMINED
 Number = tuple[str, float | int | str | None]
@@ -29,6 +29,19 @@ def _absent(sight: Sight) -> Decision | None:
     if sight.server is not None and sight.server.answer is Answer.ABSENT:
         return NO, f"the server is not running: {sight.server.reason}", ()
     return None
+
+
+def _leaving(sight: Sight) -> Decision | None:
+    if not sight.leaving or sight.hung:
+        return None
+    return UNSEEN, "the server takes no connections and its process still lives: it may still commit", ()
+
+
+def _blind_taker(sight: Sight) -> Decision | None:
+    since_s, hang_s = sight.server_unseen_since_s, sight.policy.limits.hang_s
+    if since_s is None or sight.now_s - since_s < hang_s:
+        return None
+    return NO, f"the server could not be asked for {hang_s:g} s, so nothing can be taken over", ()
 
 
 def _hung(sight: Sight) -> Decision | None:
@@ -172,6 +185,16 @@ def _nobody_yet(sight: Sight) -> Decision | None:
     return None
 
 
+def _damped(sight: Sight) -> Decision | None:
+    found = flapping.damped(sight)
+    return (NO, *found) if found else None
+
+
+def _recovery_block(sight: Sight) -> Decision | None:
+    found = flapping.recovery_block(sight)
+    return (NO, *found) if found else None
+
+
 def _unless_entitled(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
     """A row about replication does not concern the node that has all there is: it has nobody to replicate from, and
     nobody to compare with. Nor the one that the operator promotes."""
@@ -211,6 +234,8 @@ CANDIDATE: tuple[Row, ...] = (
     ("disk-unfit", _disk),
     ("isolated", _isolated),
     ("nobody-answers-yet", _nobody_yet),
+    ("recovery-block", _unless_promoted(_recovery_block)),
+    ("damped", _unless_promoted(_damped)),
     ("promoted-by-operator", _promoted),
     ("candidate-ready", _yes("this node can take over")),
 )
@@ -218,6 +243,7 @@ CANDIDATE: tuple[Row, ...] = (
 TAKING: tuple[Row, ...] = (
     ("takeover-server-absent", _absent),
     ("takeover-server-hung", _hung),
+    ("takeover-server-blind", _blind_taker),
     ("takeover-other-cluster", _other_cluster),
     ("takeover-keepalived-dead", _keepalived_dead),
     ("takeover-isolated", _isolated),
@@ -227,9 +253,10 @@ TAKING: tuple[Row, ...] = (
 )
 
 HOLDER: tuple[Row, ...] = (
-    ("holder-server-absent", _absent),
+    ("holder-server-leaving", _leaving),
     ("holder-server-hung", _hung_holder),
     ("holder-hung-alone", _hung_alone),
+    ("holder-server-absent", _absent),
     ("holder-isolated", _isolated),
     ("holder-disk-unfit", _disk_holder),
     ("holder-server-silent", _silent),
@@ -260,12 +287,26 @@ _DATA = frozenset(
         "semi-sync-unmarked",
         "errant-transactions",
         "disk-unfit",
+        "recovery-block",
+    }
+)
+
+#: What makes a node ineligible without a fault: its own hold-off, the operator, and these rules themselves.
+NO_FAULTS = frozenset(
+    {
+        "parked",
+        "takeover-parked",
+        "copy-unfinished",
+        "takeover-copy-unfinished",
+        "not-read-only",
+        "recovery-block",
+        "damped",
     }
 )
 
 
 def unfit(sight: Sight) -> tuple[str, str] | None:
-    """Why this node's data make it unfit to take over, as (rule, text): the rows a takeover asks before it begins."""
+    """Why this node may not begin a takeover, as (rule, text): the rows about its data, and the recovery block."""
     for rule, row in CANDIDATE:
         decision = row(sight) if rule in _DATA else None
         if decision is not None:

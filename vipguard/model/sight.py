@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .damping import Damping
 from .evidence import (
     AddressEvidence,
     Answer,
@@ -88,8 +89,9 @@ class PeerSight:
 class Sight:
     """Everything a decision may rest on. None is "not observed" throughout.
 
-    `server_silent_since_s`: when the first round of the present silence was asked. `errant`: what this node has and
-    the writer lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or
+    `server_silent_since_s`: when the first round of the present silence was asked; `server_unseen_since_s`: of the
+    present time without an answer of any kind. `process_lives`: the server's process was not seen to end. `errant`:
+    what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or
     peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
     takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
     candidacy, with its text. `promoted`: the operator said that this node shall be the writer, whatever is missing.
@@ -101,6 +103,8 @@ class Sight:
     policy: Policy
     server: ServerEvidence | None = None
     server_silent_since_s: float | None = None
+    server_unseen_since_s: float | None = None
+    process_lives: bool = False
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
     disk: DiskEvidence | None = None
@@ -115,6 +119,7 @@ class Sight:
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
     promoted: bool = False
+    damping: Damping = Damping()
     copying: str | None = None
     relay: RelayEvidence | None = None
     receiving: Receiving | None = None
@@ -125,8 +130,13 @@ class Sight:
         return self.address is not None and self.address.vip_present
 
     @property
+    def leaving(self) -> bool:
+        """The server refuses connections and its process lives: it shuts down, or lost its socket. It may commit."""
+        return self.server is not None and self.server.answer is Answer.ABSENT and self.process_lives
+
+    @property
     def hung(self) -> bool:
-        """The server took our connection and has said nothing for the whole `hang_s`."""
+        """The server took our connection and has said nothing, or refuses it and lives on, for the whole `hang_s`."""
         since = self.server_silent_since_s
         return since is not None and self.now_s - since >= self.policy.limits.hang_s
 
@@ -211,7 +221,9 @@ class Sight:
         if not untold:
             return left
         seen = self.relay if self.relay is not None and self.relay.process == facts.process else None
-        return None if seen is None or seen.unapplied is None else left.union(seen.unapplied.minus(facts.gtid))
+        return (
+            None if seen is None or seen.unapplied is None else left.union(seen.unapplied.minus(facts.gtid))
+        )
 
     @property
     def claimed_by_other(self) -> bool:
