@@ -64,7 +64,7 @@ class Reconfigured:
 @dataclass(frozen=True, slots=True)
 class Command:
     """The operator's word, from the local socket: `promote` (be the writer, whatever is missing) or `solo` (every
-    other node is out for sure)."""
+    other node is out for sure), or `undamp` (count this node's losses of eligibility no more)."""
 
     name: str
 

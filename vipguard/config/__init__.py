@@ -40,6 +40,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "fence": model.Fence,
     "vrrp": model.Vrrp,
     "hooks": model.Hooks,
+    "damping": model.Damping,
 }
 _TOP = {key: get_type_hints(Policy)[key] for key in ("cluster", "node", "silent_peer", "durability")}
 _TABLES = ("vip", "nodes", "witness", *_SECTIONS)

@@ -20,6 +20,8 @@ SOCKET_PATH_MAX = 107  # sun_path without its closing zero
 PORT_MAX = 65535
 STARTUP_DELAY_S_MAX = 60
 HOOKS_S_MAX = 600
+LOSSES_MAX = 1000
+WINDOW_S_MAX = 86400
 
 # nothing that keepalived or a shell reads as more than itself
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+@:,-]*")
@@ -32,6 +34,7 @@ def check(at: At, policy: Policy) -> None:
     _paths(at, policy)
     _limits(at / "limits", policy.limits)
     _fence(at / "fence", policy)
+    _damping(at / "damping", policy.damping)
     if policy.hooks.deadline_s > HOOKS_S_MAX:
         problem = f"is {policy.hooks.deadline_s:g}"
         raise (at / "hooks" / "deadline_s").wrong(problem, f"choose at most {HOOKS_S_MAX} seconds")
@@ -65,6 +68,15 @@ def _users(at: At, policy: Policy) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", user) or len(user) > USER_NAME_MAX:
             remedy = f"use at most {USER_NAME_MAX} letters, digits and . _ -"
             raise (at / name / "user").wrong(f"is {shown(user)}", remedy)
+
+
+def _damping(at: At, damping: model.Damping) -> None:
+    if damping.losses_max > LOSSES_MAX:
+        raise (at / "losses_max").wrong(f"is {shown(damping.losses_max)}", f"choose at most {LOSSES_MAX}; 0 is never")
+    for key in ("window_s", "recovery_block_s"):
+        if getattr(damping, key) > WINDOW_S_MAX:
+            problem = f"is {getattr(damping, key):g} seconds, more than a day"
+            raise (at / key).wrong(problem, f"choose at most {WINDOW_S_MAX}")
 
 
 def _fence(at: At, policy: Policy) -> None:

@@ -102,6 +102,7 @@ class LabSpec:
                 "password_file": "/etc/vipguard/replication-password",
             },
             "witness": {"addresses": [self.witness]},
+            "damping": {"losses_max": 0},  # a lab is broken on purpose, again and again
         }
         for key, value in self.settings.items():
             sections[key] = {**sections.get(key, {}), **value} if isinstance(value, Mapping) else value

@@ -119,6 +119,17 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class Damping:
+    """When is a node that flaps left alone? More than `losses_max` losses of eligibility within `window_s` park it for
+    `window_s`; 0: never. `recovery_block_s`: no second takeover so soon after one while the holder is there; 0: off.
+    """
+
+    losses_max: int = 4
+    window_s: float = 300.0
+    recovery_block_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Hooks:
     """The operator's own executables, in directories below `directory` that are named after their events.
 
@@ -196,6 +207,7 @@ class Policy:
     fence: Fence = Fence()
     vrrp: Vrrp = Vrrp()
     hooks: Hooks = Hooks()
+    damping: Damping = Damping()
 
     @property
     def me(self) -> Node:
