@@ -83,7 +83,7 @@ class Collector:
                 self._open = None  # numbers with a tag are never among the wanted
             elif self._open is not None:
                 self._go_on(self._open, kind, event, body)
-        except (IndexError, struct.error) as exc:
+        except (IndexError, KeyError, struct.error) as exc:
             raise ValueError(f"an event of type {kind} cannot be understood") from exc
 
     def _begin(self, gtid: str) -> None:

@@ -96,9 +96,12 @@ def read_changes(table: Table, kind: Kind, body: bytes, at: int) -> list[Change]
     changes: list[Change] = []
     while at < len(body):
         images: list[tuple[Cell, ...]] = []
+        start = at
         for columns in present:
             image, at = _image(table, columns, body, at)
             images.append(image)
+        if at == start:
+            raise ValueError(f"{table.schema}.{table.name}: a row without columns")
         before = None if kind == "insert" else images[0]
         after = None if kind == "delete" else images[-1]
         changes.append(Change(table, kind, before, after, all(map(all, present))))
