@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.effect import Remember
+from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
 from . import damping
 from .draft import Draft
@@ -42,6 +43,8 @@ def keep(draft: Draft) -> None:
             draft.send(Remember(REMEMBER_S, replace(memory, solo=True)))
     if memory.stopped == world.boot_id and world.join_due is False:
         draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
+    if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
+        draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
         newer = kept is None or kept.boot_id != world.boot_id or good.source_s - kept.at_s >= KEEP_LAG_S
@@ -64,6 +67,14 @@ def keep(draft: Draft) -> None:
     ):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
+
+
+def _seen_closed(draft: Draft, since_s: float) -> bool:
+    server = draft.world.server
+    if server is None or server.asked_at_s < since_s:
+        return False
+    gone = server.answer is Answer.ABSENT and not draft.world.process_lives
+    return gone or (server.facts is not None and server.facts.closed)
 
 
 def _somebody_is_back(draft: Draft) -> bool:

@@ -397,5 +397,5 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         solo = world.memory.solo  # it was settled before the opening
     draft.send(Announce(2.0))
     hooks.after_open(draft, takeover.reserved)
-    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo)))
+    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo, open=True)))
     release(draft)

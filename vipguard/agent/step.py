@@ -78,11 +78,7 @@ def _starting(draft: Draft) -> None:
         return
     facts, sight, done = world.server.facts, draft.sight, world.memory.completed
     if facts is None:
-        if world.server.answer is Answer.ABSENT or not sight.vip_here or (done is None and late):
-            outcome.rest(draft, "started", "agent-started")
-        elif late and done is not None and done.boot_id == world.boot_id:
-            draft.note("adopted", "takeover-completed-before-unseen", "warning", reason=world.server.reason)
-            draft.set(phase=Writing(done.epoch, None, draft.now_s), process=world.process or done.process)
+        _start_unseen(draft, sight, late)
         return
     if facts.closed:
         outcome.rest(draft, "started", "agent-started")
@@ -96,6 +92,23 @@ def _starting(draft: Draft) -> None:
     else:
         draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
         draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
+
+
+def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
+    """The server tells nothing: the memory of this boot says whether it may be open, and which process that is."""
+    world, done = draft.world, draft.world.memory.completed
+    assert world.server is not None
+    mine = done if done is not None and done.boot_id == world.boot_id and world.memory.open else None
+    if world.server.answer is Answer.ABSENT or mine is None:
+        if world.server.answer is Answer.ABSENT or not sight.vip_here or late:
+            outcome.rest(draft, "started", "agent-started")
+    elif late:
+        draft.set(process=world.process or mine.process)
+        if sight.vip_here:
+            draft.note("adopted", "takeover-completed-before-unseen", "warning", reason=world.server.reason)
+            draft.set(phase=Writing(mine.epoch, None, draft.now_s))
+        else:
+            _close(draft, "vip-gone", "the VIP left while no agent was there, and the server may be open")
 
 
 def _resting(draft: Draft) -> None:

@@ -26,16 +26,30 @@ class KeptLag:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptClean:
+    """The last comparison of boot `boot_id` found nothing errant here; `own`: what this server had written itself then.
+
+    As long as it has written nothing more by itself, it has nothing that the writer lacks.
+    """
+
+    boot_id: str
+    own: str
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
 
-    `lag` outlives the agent, not the boot. `stopped` is the boot in which a takeover stopped the IO thread, until
-    replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody can
-    have a newer history; a node that boots alone may open only then.
+    `lag` and `clean` outlive the agent, not the boot. `stopped` is the boot in which a takeover stopped the IO thread,
+    until replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody
+    can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
+    server was seen closed again.
     """
 
     epoch: int = 0
     completed: Completed | None = None
     lag: KeptLag | None = None
+    clean: KeptClean | None = None
     stopped: str | None = None
     solo: bool = False
+    open: bool = False

@@ -91,12 +91,12 @@ class Sight:
 
     `server_silent_since_s`: when the first round of the present silence was asked; `server_unseen_since_s`: of the
     present time without an answer of any kind. `process_lives`: the server's process was not seen to end. `errant`:
-    what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or
-    peer. `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: the last
-    takeover stopped the IO thread and nothing started it since. `parked`: a rule that keeps this node from
-    candidacy, with its text. `promoted`: the operator said that this node shall be the writer, whatever is missing.
-    `copying`: a fresh copy of this node was begun and is not whole. `commits_wait_since_s`: since when commits have
-    been waiting for an acknowledgement while none came.
+    what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the
+    newest answer of any witness or peer. `own_claims`: connection ids of this agent's own claim sessions, by
+    node. `io_stopped_by_us`: the last takeover stopped the IO thread and nothing started it since. `parked`: a
+    rule that keeps this node from candidacy, with its text. `promoted`: the operator said that this node shall
+    be the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
+    `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
     """
 
     now_s: float

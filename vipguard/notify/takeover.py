@@ -171,7 +171,7 @@ def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
     """Written before the IO thread is stopped: without it a new agent could not tell why it stands."""
     good, boot_id = sight.good_lag, takeover.boot_id
     lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
-    return replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id)
+    return replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id, open=True)
 
 
 def _ahead(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> str | None:
