@@ -229,6 +229,10 @@ class Hands:
         self.drop_opener(effect)
         opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
         self._opener = opener
+        try:
+            act_address.give_back(self.policy.vip.interface, self.policy.vip.ip)
+        except CouldNotDo as exc:
+            _log.warning("vip", rule="not-given-back", reason=str(exc))
         return Prepared(opener.connection_id, self._now())
 
     def drop_opener(self, effect: do.Effect) -> None:
@@ -281,6 +285,10 @@ class Hands:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
     def reset_clients(self, effect: do.ResetClients) -> int:
+        try:
+            act_address.withhold(self.policy.vip.interface, self.policy.vip.ip)
+        except CouldNotDo as exc:
+            _log.debug("reset-clients", rule="not-withheld", reason=str(exc))
         return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port, effect.process)
 
     def write_track(self, effect: do.WriteTrack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import click
 
@@ -24,6 +25,7 @@ def command(app: App) -> int:
     if os.geteuid() != 0:
         raise CouldNotDo("the agent needs root: it follows netlink, kills a hung server and removes a left-over VIP")
     policy = app.policy()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload it must not end this
     with guarding(policy):
         runtime = Runtime(policy)
         runtime.on_signals(app.policy)
