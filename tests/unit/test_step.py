@@ -15,7 +15,7 @@ from vipguard.model.evidence import Answer, EpochRow, KeepalivedEvidence, Proces
 from vipguard.model.memory import Completed, Memory
 
 OPEN_FACTS = replace(CLOSED_FACTS, closed=False, open_lock=5, epoch=EpochRow(3, "db1", "boot-1"))
-DONE = Memory(3, Completed(3, "boot-1", PROCESS))
+DONE = Memory(3, Completed(3, "boot-1", PROCESS), open=True)
 
 
 def starting(memory: Memory = DONE, vip: bool = True) -> Core:
@@ -253,3 +253,22 @@ def test_a_keepalived_that_was_never_seen_is_not_dead() -> None:
     core = guarded_writer()
     core.step(KeepalivedSeen(KeepalivedEvidence(alive=None)))
     assert core.phase == "Writing"
+
+
+@pytest.mark.parametrize("answer", [Answer.BLIND, Answer.SILENT])
+def test_an_agent_that_starts_blind_without_the_vip_closes_what_its_memory_calls_open(answer: Answer) -> None:
+    """The VIP left while no agent was there, and nothing can be asked: past close_s that process is killed."""
+    core = starting(vip=False)
+    core.answer = answer
+    core.wait(1.5)
+    assert core.phase == "Closing" and core.sent(do.CloseServer)
+    core.fail(do.CloseServer, "access denied", refused=True)
+    core.wait(0.3)
+    assert core.sent(do.KillServer) == [do.KillServer(1.0, PROCESS)]
+
+
+def test_an_agent_that_starts_blind_where_the_server_was_seen_closed_leaves_it_alone() -> None:
+    core = starting(memory=replace(DONE, open=False), vip=False)
+    core.answer = Answer.BLIND
+    core.wait(3.0)
+    assert core.phase == "Resting" and not core.sent(do.CloseServer) and not core.sent(do.KillServer)
