@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core import PEER_FACTS, Core, guarded_writer, standby
+from core import PEER_FACTS, PROCESS, Core, guarded_writer, standby
 from healthy import FACTS, NOW_S, PEER, POLICY, SILENT, STANDBY, WRITER, WRITER_FACTS, with_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vipguard.agent.event import Command, Did, Failed
+from vipguard.agent.event import AddressSeen, Command, Did, Failed, ProcessExiting
 from vipguard.checks import flapping, writer
 from vipguard.model import effect as do
 from vipguard.model.damping import Damping
@@ -62,6 +62,23 @@ def test_the_park_ends_when_the_window_has_passed_since_the_last_loss() -> None:
     assert rule(core) == "candidate-ready" and core.track == "1"
     lose(core, 2)
     assert rule(core) == "candidate-ready", "and it begins anew"
+
+
+def test_a_node_that_was_eligible_for_want_of_a_writer_loses_nothing_when_one_appears() -> None:
+    core = Core(TWICE)
+    assert core.facts is not None and core.facts.channels is not None
+    running = core.facts.channels[0]
+    core.facts = replace(core.facts, channels=(replace(running, io="stopped", sql_running=False, lag_s=None),))
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None)
+    core.step(AddressSeen(core.address()))
+    core.wait(0.3)
+    for flight in [f for f in core.flights if isinstance(f.effect, do.WriteTrack | do.ProbeDisk)]:
+        core.do(type(flight.effect))
+    core.wait(0.2)
+    assert rule(core) == "candidate-ready", "nobody writes, and it has everything"
+    core.peer = PEER_FACTS
+    core.wait(0.2)
+    assert rule(core) == "replication-broken" and core.world.damping.losses == ()
 
 
 def test_losses_that_are_far_apart_park_nobody() -> None:
@@ -141,6 +158,7 @@ def test_blindness_is_no_loss_and_hides_none() -> None:
 def test_a_holders_dead_server_is_one_loss() -> None:
     core = guarded_writer(policy=TWICE)
     core.facts = None
+    core.step(ProcessExiting(PROCESS))
     core.wait(0.5)
     core.go()
     core.wait(0.5)

@@ -24,7 +24,8 @@ def watch(draft: Draft, sight: Sight, verdict: Verdict) -> None:
     before = draft.world.damping
     state = _see_epoch(_see_writer(before, sight), sight)
     if verdict.eligibility is Eligibility.ELIGIBLE:
-        state = state if state.fit is True else replace(state, fit=True)
+        # who is eligible only because there is no writer has no replication to lose when one appears
+        state = state if state.fit is True or sight.entitled else replace(state, fit=True)
     elif verdict.eligibility is Eligibility.INELIGIBLE:
         if state.fit is True and verdict.rule not in writer.NO_FAULTS:
             state = _lose(draft, state, verdict.rule)
