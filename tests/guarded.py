@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,7 +57,17 @@ def _apart(lab: Lab) -> bool:
 
 def _ready(lab: Lab) -> bool:
     states = sorted(vrrp_state(node) for node in lab.nodes.values())
-    return states == ["BACKUP", "MASTER"] and not lab.trouble()
+    return states == ["BACKUP", "MASTER"] and all(map(answers, lab.nodes.values())) and not lab.trouble()
+
+
+def answers(node: Node) -> bool:
+    """Does the agent answer on its socket? One that was just started may still wait for a one-shot to end."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
+        agent.settimeout(0.5)
+        agent.connect(str(node.path(f"{RUN}/agent.sock")))
+        agent.sendall(b"check\n")
+        return bool(agent.recv(64))
+    return False
 
 
 class Guarded:
@@ -106,6 +117,11 @@ class Guarded:
 
     def was_closed(self, node: Node) -> bool:
         return any(c.node == node.name and c.what == "writable" and c.now is False for c in self.watcher.changes)
+
+    def start_agent(self, node: Node) -> None:
+        """Started, and answering: the one-shot that keepalived calls meanwhile keeps it waiting for a while."""
+        node.start_agent()
+        self.lab.wait(lambda: answers(node), 15, f"the agent of {node.name} to answer")
 
     # -- rows
 

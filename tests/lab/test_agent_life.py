@@ -70,7 +70,7 @@ def test_a_stopping_agent_on_the_writer_drops_nothing(guarded: Guarded) -> None:
         writer.agent.terminate()
         assert writer.eligible() == "1"
         client.wait_acks(20)
-        writer.start_agent()
+        guarded.start_agent(writer)
         guarded.wait_said(writer, "event=adopted")
         client.wait_acks(20)
     assert not client.seen().errors and undisturbed(guarded)
@@ -82,7 +82,7 @@ def test_a_stopping_agent_on_the_standby_leaves_it_ineligible(guarded: Guarded) 
     assert standby.eligible() == "0"
     guarded.lab.wait(lambda: vrrp_state(standby) != "BACKUP", 5, "keepalived to follow")
     guarded.write(5)
-    standby.start_agent()
+    guarded.start_agent(standby)
     guarded.wait_track(standby, "1", within_s=10)
     assert undisturbed(guarded)
 

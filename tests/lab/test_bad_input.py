@@ -242,7 +242,7 @@ def test_a_node_of_another_cluster_never_takes_over(guarded: Guarded) -> None:
     finally:
         standby.agent.terminate()
         standby.write(CONFIG_FILE, before)
-        standby.start_agent()
+        guarded.start_agent(standby)
 
 
 def test_a_client_that_takes_all_connections_does_not_take_the_vip(guarded: Guarded) -> None:
