@@ -191,7 +191,8 @@ def test_an_account_without_the_privilege_leaves_it_as_it_was(pair: Pair) -> Non
 
 
 def test_what_cannot_be_cleared_in_time_leaves_no_set_behind_that_comes_through_later(mysql: Pair) -> None:
-    """root is a SYSTEM_USER there, whom the operator's account may not end: its lock stands."""
+    """root is a SYSTEM_USER there, whom an account without that may not end: its lock stands."""
+    mysql.a.sql("SET sql_log_bin=0", "REVOKE SYSTEM_USER ON *.* FROM vipguard@localhost")
     root = mysql.a.connect()
     root.cursor().execute("LOCK TABLES test.t WRITE")
     with pytest.raises(CouldNotDo, match="deadline") as raised:
@@ -203,7 +204,16 @@ def test_what_cannot_be_cleared_in_time_leaves_no_set_behind_that_comes_through_
     assert not mysql.a.closed
 
 
+def test_roots_lock_is_ended_like_any_other(pair: Pair) -> None:
+    root = pair.a.connect()
+    root.cursor().execute("LOCK TABLES test.t WRITE")
+    assert close(pair.a).killed == 1
+    with pytest.raises(pymysql.MySQLError):
+        root.cursor().execute("INSERT INTO test.t (n) VALUES (1)")
+
+
 def test_a_client_that_may_not_be_ended_is_counted(mysql: Pair) -> None:
+    mysql.a.sql("SET sql_log_bin=0", "REVOKE SYSTEM_USER ON *.* FROM vipguard@localhost")
     root = mysql.a.connect()
     result = close(mysql.a)
     assert (result.killed, result.left) == (0, 1)

@@ -164,10 +164,6 @@ def test_without_configuration_there_is_nothing_to_start(pair: Pair) -> None:
 
 def test_half_a_transaction_is_rolled_back_and_its_row_is_free(pair: Pair) -> None:
     """Else a client that touches the row after the takeover waits until its lock wait timeout."""
-    if pair.flavor == "mysql":
-        pair.b.open()
-        pair.b.sql("SET sql_log_bin=0", "GRANT SYSTEM_USER ON *.* TO vipguard@localhost")
-        pair.b.close()
     pair.lose_source_in_the_middle_of_a_transaction()
     session = pair.b.session()
     with pytest.raises(CouldNotDo, match="still receives"):
@@ -195,6 +191,9 @@ def test_without_half_a_transaction_nothing_is_stopped(pair: Pair) -> None:
 
 
 def test_mysql_wants_system_user_to_roll_half_a_transaction_back(mysql: Pair) -> None:
+    mysql.b.open()
+    mysql.b.sql("SET sql_log_bin=0", "REVOKE SYSTEM_USER ON *.* FROM vipguard@localhost")
+    mysql.b.close()
     mysql.lose_source_in_the_middle_of_a_transaction()
     session = mysql.b.session()
     stop_receiving(session, Deadline(2))
