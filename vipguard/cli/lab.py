@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vipguard.lab import Lab, Node
 
 DEFAULT_NAME = "lab"
+SETTLE_S = 15.0
 
 _name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="The lab's name; several may run."
@@ -56,7 +57,12 @@ def up(nodes: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
             lab.down()
             raise
     _show(lab)
-    click.echo("next: `vipguard lab run kill-mysqld`, `vipguard lab status`, `vipguard lab down`")
+    which = "" if name == DEFAULT_NAME else f" --name {name}"
+    first = next(iter(lab.nodes))
+    click.echo(
+        f"next: `vipguard lab run{which} kill-mysqld`, `vipguard lab status{which}`,"
+        f" `vipguard lab enter{which} {first} vipguard status`, `vipguard lab down{which}`"
+    )
 
 
 @command.command()
@@ -111,9 +117,29 @@ def run(fault: str | None, node_name: str | None, for_s: float, name: str) -> in
                 click.echo("healing")
         except KeyboardInterrupt:
             click.echo("healed early")
-        time.sleep(2.0)
+        lab.restart_dead()
+        _settle(lab)
     _show(lab)
-    return 0
+    return 1 if lab.trouble() else 0
+
+
+@command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("node_name", metavar="NODE")
+@click.argument("argv", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
+@_name_option
+def enter(node_name: str, argv: tuple[str, ...], name: str) -> None:
+    """Run COMMAND on a node, or a shell without one.
+
+    For example: vipguard lab enter db1 vipguard status
+    """
+    import os
+
+    from vipguard.lab import Lab
+
+    node = _chosen(Lab.open(name), node_name)
+    words = [*node.vipguard_argv, *argv[1:]] if argv[:1] == ("vipguard",) else argv or ["/bin/bash"]
+    inside = node.space.argv(words)
+    os.execvpe(inside[0], inside, node.space.person_environment())
 
 
 @command.command()
@@ -125,7 +151,7 @@ def heal(name: str) -> int:
     lab = Lab.open(name)
     lab.heal()
     lab.restart_dead()
-    time.sleep(2.0)
+    _settle(lab)
     _show(lab)
     return 0 if lab.writer() else 1
 
@@ -177,6 +203,15 @@ def _telling(lab: Lab) -> Iterator[None]:
 
     with Story(_console()) as story, telling(lab, story):
         yield
+
+
+def _settle(lab: Lab) -> None:
+    """Give what was healed some seconds to be well again; what is not well by then is shown."""
+    for _ in range(int(SETTLE_S / 0.1)):
+        if not lab.trouble():
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)  # the last lines of the logs
 
 
 def _chosen(lab: Lab, name: str | None) -> Node:

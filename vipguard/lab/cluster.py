@@ -203,16 +203,20 @@ class Lab:
         """
         writer = self.writer()
         if writer is None:
-            return f"VIP on {[n.name for n in self.holders()]}, writable {[n.name for n in self.writable()]}"
+            holders, writable = (
+                ", ".join(node.name for node in nodes) or "no node"
+                for nodes in (self.holders(), self.writable())
+            )
+            return f"the VIP is on {holders}, and {writable} is writable"
         for node in self.nodes.values():
             dead = [daemon.kind for daemon in node.daemons if not daemon.alive and self.wants(daemon.kind)]
             if dead:
                 return f"{node.name}: {' '.join(dead)} dead"
             threads = node.mysqld.replication_threads()
             if threads != ("Yes", "Yes"):
-                return f"{node.name}: replication threads {threads}"
+                return f"{node.name}: replication threads {' / '.join(threads or ()) or 'not seen'}"
             if self.spec.guard == "vipguard" and node.eligible() != "1":
-                return f"{node.name}: track file says {node.eligible()!r}"
+                return f"{node.name}: its track file says {node.eligible() or 'nothing'}"
             if node.vrrp_state() == "FAULT":
                 return f"{node.name}: keepalived is still in FAULT"
         return ""

@@ -121,6 +121,12 @@ class Namespace:
             raise LabError(f"{self.name} is not running")
         return ["nsenter", "-t", str(self.identity.pid), "-n", "-m", "-u", "-i", "-p", "--", *argv]
 
+    def person_environment(self) -> dict[str, str]:
+        """For what a person runs inside: `vipguard` is this vipguard, and the terminal stays what it is."""
+        own = Path(sys.prefix).resolve() / "bin"
+        kept = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+        return {**ENVIRONMENT, **kept, "PATH": f"{own}:{ENVIRONMENT['PATH']}"}
+
     def popen(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **popen: object
     ) -> subprocess.Popen[str]:

@@ -130,6 +130,8 @@ class Watcher:
             self._end.wait(self.every_s)
 
     def _note(self, ns: int, node: str, what: str, now: bool | None) -> None:
+        if self._end.is_set():
+            return  # what ends now, ends because nobody watches any more
         with self._lock:
             first = (node, what) not in self._said
             if not first and self._said[node, what] == now:
