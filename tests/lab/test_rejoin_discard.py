@@ -158,3 +158,41 @@ def test_no_copy_is_made_of_a_holder_nor_without_a_writer(guarded: Guarded) -> N
         assert asked.returncode == 3 and "replicates from this node" in asked.stderr
     assert (gtids(writer), gtids(standby)) == kept and not standby.path(MARK).exists()
     assert lab.writer() is writer and not lab.trouble()
+
+
+COMMAND = r"""#!/bin/sh
+# the writer's data by other means: what a script around mariadb-backup does, with a dump
+set -e
+[ "$VIPGUARD_WRITER" ] && [ "$VIPGUARD_FLAVOR" = mariadb ] && [ -d "$VIPGUARD_DATADIR" ]
+password=$(cat /etc/vipguard/password)
+for database in app other; do
+    mariadb --no-defaults -S "$VIPGUARD_SOCKET" -u root -e "SET sql_log_bin=0; DROP DATABASE IF EXISTS $database"
+done
+MYSQL_PWD=$password mariadb-dump --no-defaults -h "$VIPGUARD_WRITER_ADDRESS" -P "$VIPGUARD_PORT" -u vipguard \
+    --single-transaction --master-data=2 --gtid --databases app other vipguard > /tmp/dump
+{ echo "SET sql_log_bin=0;"; cat /tmp/dump; } | mariadb --no-defaults -S "$VIPGUARD_SOCKET" -u root
+echo "something by the way"
+sed -n "s/^-- SET GLOBAL gtid_slave_pos='\(.*\)';/\1/p" /tmp/dump
+"""
+
+
+def test_a_command_of_the_operators_makes_the_copy(stray: Guarded) -> None:
+    lab, node, writer = stray.lab, stray.writer, stray.standby
+    if lab.spec.flavor == "mysql":
+        return  # xtrabackup, which it is for, is not at hand
+    node.write("/etc/vipguard/copy", COMMAND, 0o700)
+    before = node.read(CONFIG_FILE)
+    try:
+        node.write(CONFIG_FILE, f'{before}\n[copy]\ncommand = "/bin/false"\n')
+        failed = node.vipguard("rejoin", "--discard", "--yes", check=False)
+        assert failed.returncode == 3 and "exit code 1" in failed.stderr and node.path(MARK).exists()
+        node.write(CONFIG_FILE, f'{before}\n[copy]\ncommand = "/etc/vipguard/copy"\n')
+        with lab.client(rate=100) as client:
+            done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=60)
+            client.wait_acks(20)
+    finally:
+        node.write(CONFIG_FILE, before)
+    assert "can take over" in done.stdout and not client.seen().errors
+    lab.wait(lambda: gtids(node) == gtids(writer), 10, "the copy to have caught up")
+    assert same_data(node, writer) and STRAY not in ids_on(node)
+    assert node.mysqld.replication_threads() == writer.mysqld.replication_threads() == ("Yes", "Yes")

@@ -37,11 +37,13 @@ def test_a_mark_says_who_makes_the_copy_and_whether_that_process_lives(tmp_path:
     made = Mark("09:00", "db2", "10.73.0.12", me())
     mark.put(path, made)
     assert mark.read(path) == made and mark.look(path) == COPY
-    mark.put(path, replace(made, by=ProcessId(os.getpid(), 1)))
+    with pytest.raises(CouldNotDo, match="somebody began"):
+        mark.put(path, made)
+    mark.put(path, replace(made, by=ProcessId(os.getpid(), 1)), over=True)
     assert mark.look(path) == BROKEN_OFF, "the number is another process's by now"
     mark.remove(path)
     mark.remove(path)
-    assert mark.look(path) is None
+    assert mark.look(path) is None and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"since": 3}'])

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import Absent, CouldNotDo, Silent
+from ..errors import Absent, CouldNotDo, Silent, VipguardError
 from ..model.gtid import GtidSet
 from ..model.policy import MARIADB, Flavor, Node, Policy, Replication
 from ..session import Deadline, Lost, Session, Tls, dialect_of
@@ -22,6 +22,7 @@ from .step import step
 
 ASK_S = 10.0
 AGAIN_S = 0.25
+SOURCE_S = 60.0
 PATIENCE_S = 15.0  # until somebody is told that a server does not come back
 
 
@@ -88,7 +89,30 @@ def make(plan: Plan, tell: Tell) -> GtidSet:
             copy_mariadb.make(plan, tell)
         else:
             copy_mysql.make(plan, tell)
-        return _contained(plan)
+        have = _contained(plan)
+        _wait_source(plan, have, tell)
+        return have
+
+
+def _wait_source(plan: Plan, have: GtidSet, tell: Tell) -> None:
+    """In a ring the source may be behind the writer: one that lacks what its replica has ends the IO thread (1236)."""
+    source = next((node for node in plan.policy.peers if node.address == plan.follows), None)
+    if source is None or source == plan.writer:
+        return
+    tell.step(f"waiting until {source.name} has all that is here")
+    until, last = plan.deadline.at_most(SOURCE_S), ""
+    while not until.expired:
+        try:
+            session = peer_session(plan.policy, source, until.at_most(ASK_S))
+        except VipguardError as exc:
+            last = str(exc)
+        else:
+            theirs = _gtid(session, plan, "")
+            if theirs.contains(have):
+                return
+            last = f"{_brief(have.minus(theirs))} is missing there"
+        time.sleep(AGAIN_S)
+    tell.warn(f"{source.name}, from which this node replicates, is behind: {last}")
 
 
 def _contained(plan: Plan) -> GtidSet:

@@ -110,7 +110,7 @@ def _copy(policy: Policy, seen: Apart) -> int:
 
     plan = _plan(policy, seen)
     copy.check(plan)
-    mark.put(policy.paths.copy_mark, _mark(plan))
+    mark.put(policy.paths.copy_mark, _mark(plan), over=seen.unfinished is not None or bool(seen.unfinished_reason))
     _hold_apart(policy, seen)
     began_s = time.monotonic()
     try:

@@ -57,8 +57,11 @@ def read(path: str) -> Mark | None:
         os.close(fd)
 
 
-def put(path: str, mark: Mark) -> None:
-    """Returns when the mark is on the disk. Raises CouldNotDo, and then nothing may be touched."""
+def put(path: str, mark: Mark, *, over: bool = False) -> None:
+    """Returns when the mark is on the disk; `over` another one, which is refused else.
+
+    Raises CouldNotDo, and then nothing may be touched.
+    """
     temporary = f"{path}.{os.getpid()}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -67,8 +70,15 @@ def put(path: str, mark: Mark) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+        if over:
+            os.rename(temporary, path)
+        else:
+            os.link(temporary, path)
+            os.unlink(temporary)
         _sync(path)
+    except FileExistsError as exc:
+        os.unlink(temporary)
+        raise CouldNotDo(f"{path} is there: somebody began a copy just now", refused=True) from exc
     except OSError as exc:
         raise CouldNotDo(f"cannot write {path}: {exc.strerror}", refused=True) from exc
 
