@@ -78,6 +78,23 @@ def guarded(_pair: Lab) -> Iterator[Guarded]:
         assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
 
 
+@pytest.fixture(scope="module")
+def _lossless_pair(flavor: Flavor) -> Iterator[Lab]:
+    settings = {**SETTINGS, "durability": "lossless"}
+    with Lab.create(LabSpec(name=f"l{os.getpid()}-{flavor}", flavor=flavor, settings=settings)) as lab:
+        yield lab.up()
+
+
+@pytest.fixture
+def lossless(_lossless_pair: Lab) -> Iterator[Guarded]:
+    """As `guarded`, with `durability = "lossless"`."""
+    make_ready(_lossless_pair)
+    with laws_hold(_lossless_pair), _lossless_pair.watch() as watcher:
+        guarded = Guarded(_lossless_pair, watcher)
+        yield guarded
+        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+
+
 @pytest.fixture(scope="session")
 def _bare() -> Iterator[Lab]:
     with Lab.create(LabSpec(name=f"t{os.getpid()}-bare", guard="none")) as lab:
