@@ -86,6 +86,15 @@ class GtidSet:
             return self
         return _of(self.flavor, (*self.parts, *other.parts))
 
+    def written_by(self, server_id: int, uuid: str) -> GtidSet:
+        """What the server of this number (MariaDB: its domain, or the last to write in one) or uuid (MySQL) wrote."""
+        kept = tuple(
+            (source, server, intervals)
+            for source, server, intervals in self.parts
+            if (source[1] == uuid if self.flavor == MYSQL else server_id in (source[0], server))
+        )
+        return GtidSet(self.flavor, kept)
+
     def __str__(self) -> str:
         return _mysql_text(self.parts) if self.flavor == MYSQL else _mariadb_text(self.parts)
 
