@@ -87,11 +87,17 @@ def _agent(policy: Policy) -> Iterator[Diagnosis]:
     from vipguard.doctor.diagnosis import warning
 
     try:
-        client.status(policy.paths.agent_socket, AGENT_S)
+        status = client.status(policy.paths.agent_socket, AGENT_S)
     except VipguardError as silent:
         yield warning(
             "agent", "agent-silent", str(silent), "run: systemctl start vipguard-agent; see its journal"
         )
+        return
+    for node in status.get("nodes", ()):
+        if node["here"] and node["eligibility"] not in (None, "eligible"):
+            text = f"this node may not have the VIP by the rule {node['rule']}: {node['text']}"
+            remedy = f"repair that; docs/rules.md says of {node['rule']} what ends it"
+            yield warning("agent", "not-eligible", text, remedy, node["node"])
 
 
 def _print(found: Sequence[Diagnosis], counts: dict[str, int]) -> None:

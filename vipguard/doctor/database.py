@@ -153,11 +153,29 @@ _STARTS_CLOSED = {
 _ALSO = {"skip_slave_start": ("skip_replica_start",)}
 
 
+def _point(policy: Policy, seen: ServerSeen) -> str:
+    """The statement that makes this server follow the next node."""
+    nodes = [node for node in policy.nodes if node != seen.node]
+    after = next((node for node in nodes if node.name > seen.node.name), nodes[0])
+    word = "MASTER" if seen.flavor == MARIADB else "SOURCE"
+    told = [
+        f"{word}_HOST='{after.address}'",
+        f"{word}_PORT={policy.mysql.port}",
+        f"{word}_USER='{policy.replication.user}'",
+        f"{word}_PASSWORD='…'",
+        f"{word}_CONNECT_RETRY=1",
+    ]
+    if seen.flavor == MARIADB:
+        return f"run there: CHANGE MASTER TO {', '.join(told)}, MASTER_USE_GTID=slave_pos"
+    told += ["SOURCE_RETRY_COUNT=86400", "SOURCE_AUTO_POSITION=1", "GET_SOURCE_PUBLIC_KEY=1"]
+    return f"run there: CHANGE REPLICATION SOURCE TO {', '.join(told)}"
+
+
 def _sources(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
     if seen.sources is None:
         return
     if not seen.sources:
-        remedy = "point it at its source by GTID; the lab and the manual show the statements"
+        remedy = f"{_point(policy, seen)}; then restart vipguard-agent there, which starts it when it may"
         yield error(
             "server", "replication-not-configured", "it replicates from nobody", remedy, seen.node.name
         )
