@@ -86,6 +86,11 @@ def ask_arp(agent: Agent, effect: do.AskArp) -> Steps:
     return found
 
 
+def find_duplicate(agent: Agent, effect: do.FindDuplicate) -> Steps:
+    yield effect.wait_s
+    return ()
+
+
 def prober(agent: Agent, node: str) -> Conn:
     return agent.claimer if node == agent.host.name else agent.peers[node]
 
@@ -373,6 +378,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.ProbeDisk: probe_disk,
     do.Look: look_once_more,
     do.AskArp: ask_arp,
+    do.FindDuplicate: find_duplicate,
     do.Claim: claim,
     do.Release: release,
     do.ClosePeer: close_peer,

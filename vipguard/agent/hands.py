@@ -135,6 +135,9 @@ class Hands:
         answers = duplicate.ask_many(self.policy.vip.interface, effect.addresses, effect.wait_s, first=True)
         return {ip: None if macs is None else bool(macs) for ip, macs in answers.items()}
 
+    def find_duplicate(self, effect: do.FindDuplicate) -> tuple[str, ...] | None:
+        return duplicate.ask_arp(self.policy.vip.interface, self.policy.vip.ip, effect.wait_s)
+
     def claim(self, effect: do.Claim) -> Claimed:
         """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim."""
         prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
@@ -310,6 +313,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ProbeDisk: Hands.probe_disk,
     do.Look: Hands.look,
     do.AskArp: Hands.ask_arp,
+    do.FindDuplicate: Hands.find_duplicate,
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,

@@ -21,6 +21,7 @@ from ..model.effect import (
     Effect,
     ExamineRelay,
     FencePeer,
+    FindDuplicate,
     KillServer,
     Look,
     Open,
@@ -47,7 +48,7 @@ from ..model.memory import Completed
 from ..notify import semi_sync
 from ..notify.loss import account
 from ..notify.takeover import Takeover
-from . import hooks
+from . import duplicate, hooks
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -56,7 +57,7 @@ from .world import Closing, HoldOff, Resting, Taking, Writing
 
 BACK_OFF_S = 1.0
 BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
-AGAIN = (Receive, Drain, Announce, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
+AGAIN = (Receive, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
 COUNTED = (
     Claim,
     AskArp,
@@ -209,6 +210,8 @@ def _taken_step(draft: Draft, did: Did) -> None:
         case AskArp(), Mapping():
             if (takeover := _takeover(draft)) is not None:
                 _record(draft, arp={**takeover.arp, **result}, arp_s=draft.now_s)
+        case FindDuplicate(), tuple():
+            duplicate.found(draft, result)
         case PrepareOpen(), Prepared():
             if isinstance(draft.world.phase, Writing):
                 draft.set(phase=replace(draft.world.phase, opener=result.connection, since_s=draft.now_s))

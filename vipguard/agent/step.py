@@ -30,7 +30,7 @@ from ..notify.handback import why_close
 from ..notify.join import Join
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import damping, orders, outcome, semi_sync
+from . import damping, duplicate, orders, outcome, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -55,6 +55,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     semi_sync.keep(draft)
     if isinstance(event, Tick):
         orders.keep(draft)
+        duplicate.keep(draft)
         _look(draft)
         draft.set(gap_s=0.0)
     return draft.world, tuple(draft.orders)

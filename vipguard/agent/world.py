@@ -107,6 +107,15 @@ class Acks:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Who else answered for the VIP when the holder asked last, and for how many rounds nobody has since."""
+
+    macs: tuple[str, ...] = ()
+    asked_s: float | None = None
+    quiet: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
@@ -148,6 +157,7 @@ class World:
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
     damping: Damping = Damping()
+    duplicate: Duplicate = Duplicate()
     solo_ordered: bool = False
     copying: CopyEvidence | None = None
     acks: Acks = Acks()

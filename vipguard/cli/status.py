@@ -227,6 +227,8 @@ def tail(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"phase: {status['phase']}{waiting}{since}; track file: {own['track_file']}")
     if own["errant"]:
         lines.append(f"errant: {own['errant']}")
+    if own.get("duplicate"):
+        lines.append(f"DUPLICATE ADDRESS: {', '.join(own['duplicate'])} answers for the VIP too")
     if own["diverged"]:
         lines.append(f"DIVERGED: {own['diverged']}")
     said = [f"{name} {'is silent' if ago_s is None else f'answered {duration(ago_s)} ago'}"

@@ -72,6 +72,14 @@ class AskArp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FindDuplicate(Effect):
+    """Who else answers for the VIP, which this node holds? The MACs; None where its link can't be asked."""
+
+    lane = "duplicate"
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class OnNode(Effect):
     """The base of effects on one node's server, this node's included; each node has a worker of its own."""
 
