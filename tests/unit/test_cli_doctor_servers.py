@@ -186,6 +186,14 @@ def test_a_wrong_setting_is_found(seen: ServerSeen, rule: str) -> None:
     assert rule in settings(seen)
 
 
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, replication=None)], ids=["whole", "no account"])
+def test_a_server_without_a_source_is_told_the_statement_for_the_other_node(policy: Policy) -> None:
+    for seen, statement in ((HERE, "CHANGE MASTER TO MASTER"), (MYSQL, "CHANGE REPLICATION SOURCE TO SOURCE")):
+        (found,) = database.judge(policy, [replace(seen, sources=())])
+        assert f"{statement}_HOST='{PEER.address}'" in found.remedy
+        assert "_USER='vipguard_repl'" in found.remedy
+
+
 def test_a_persisted_read_only_is_as_good_as_one_in_a_file() -> None:
     assert settings(replace(MYSQL, boot={}, persisted={"super_read_only": "ON"})) == []
 

@@ -10,7 +10,7 @@ from itertools import combinations
 
 from vipguard.doctor.diagnosis import Diagnosis, Severity, error, warning
 from vipguard.doctor.survey import ServerSeen, Source
-from vipguard.model.policy import MARIADB, MYSQL, Policy
+from vipguard.model.policy import MARIADB, MYSQL, Policy, Replication
 
 NET_TIMEOUT_S_MAX = 10
 RETRY_S_MAX = 10
@@ -161,7 +161,7 @@ def _point(policy: Policy, seen: ServerSeen) -> str:
     told = [
         f"{word}_HOST='{after.address}'",
         f"{word}_PORT={policy.mysql.port}",
-        f"{word}_USER='{policy.replication.user}'",
+        f"{word}_USER='{(policy.replication or Replication()).user}'",
         f"{word}_PASSWORD='…'",
         f"{word}_CONNECT_RETRY=1",
     ]
