@@ -252,7 +252,7 @@ def bring_back(lab: Lab, node: Node, story: Story) -> tuple[str, int]:
     """Start the dead server again; what became of it, and how many transactions it alone was found to have."""
     log_size = node.agent.log_size()
     story.say(f"starting the dead mysqld on {node.name} again", style="bold", ns=story.mark())
-    node.mysqld.start()
+    node.mysqld.start(again_s=0.5)  # a supervisor, as hosts have one: MySQL's clone needs a restart
 
     def diverged() -> re.Match[str] | None:
         return re.search(r"rule=diverged.*?(\d+) transactions.*?gtids=(\S+)", node.agent.log_text(log_size))
@@ -268,9 +268,25 @@ def bring_back(lab: Lab, node: Node, story: Story) -> tuple[str, int]:
             f"stays apart, read-only: {found[1]} written there at the kill and received by nobody ({found[2]})",
             who=node.name, style="yellow",
         )  # fmt: skip
-        return "stays apart: it alone has what it could not send, named above", int(found[1])
+        return discard(lab, node, story), int(found[1])
     story.say("replicates again, read-only, and may take over", who=node.name, style="green")
     return "rejoined", 0
+
+
+def discard(lab: Lab, node: Node, story: Story) -> str:
+    """What the operator does with it: give up what only this node has, by a fresh copy of the writer."""
+    story.say(f"the operator, on {node.name}: vipguard rejoin --discard --yes", style="bold")
+    done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=REJOIN_S_MAX, check=False)
+    if done.returncode != 0:
+        story.say(f"rejoin --discard failed: {done.stderr.strip()}", who=node.name, style="red")
+        return "stays apart: it alone has what it could not send, named above"
+    try:
+        lab.wait(lambda: joined(node), REJOIN_S_MAX, f"the return of {node.name}")
+    except WaitTimeout as exc:
+        story.say(f"{node.name} did not rejoin: {exc}", style="red")
+        return "did not rejoin"
+    story.say("is a fresh copy, replicates again, read-only, and may take over", who=node.name, style="green")
+    return "rejoined as a fresh copy; what it alone had was named above"
 
 
 def joined(node: Node) -> bool:
