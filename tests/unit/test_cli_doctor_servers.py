@@ -124,7 +124,8 @@ MYSQL_VARIABLES = {
 }  # fmt: skip
 MYSQL_GRANTS = (
     "GRANT RELOAD, PROCESS, REPLICATION CLIENT ON *.* TO `vipguard`@`localhost`",
-    "GRANT CONNECTION_ADMIN,REPLICATION_SLAVE_ADMIN,SYSTEM_USER,SYSTEM_VARIABLES_ADMIN ON *.* TO `vipguard`@`localhost`",
+    "GRANT CONNECTION_ADMIN,REPLICATION_SLAVE_ADMIN ON *.* TO `vipguard`@`localhost`",
+    "GRANT SYSTEM_USER,SYSTEM_VARIABLES_ADMIN ON *.* TO `vipguard`@`localhost`",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON `vipguard`.* TO `vipguard`@`localhost`",
     "GRANT SELECT ON `performance_schema`.* TO `vipguard`@`localhost`",
 )
