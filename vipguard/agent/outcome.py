@@ -364,6 +364,8 @@ def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
     if blame:
         hold_off(draft, rule, text)
     draft.send(DropOpener(0.5))
+    if isinstance(draft.world.phase, Taking):
+        acks.given_up(draft, draft.world.phase.takeover)
     if opening or (facts is not None and not facts.closed):
         begin_closing(draft, rule, text)
     else:
@@ -385,7 +387,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     )
     if takeover.drained is not None:
         loss = account(takeover.drained, draft.sight)
-        level = "info" if loss.rule == "lost-none" else "warning"
+        level = "info" if loss.rule in ("lost-none", "lost-no-acknowledged") else "warning"
         unseen_ms = None if loss.unseen_s is None else round(loss.unseen_s * 1000, 1)
         gtids = str(loss.lacking) if loss.lacking is not None else ""
         draft.note("may-be-lost", loss.rule, level, text=loss.text, gtids=gtids, unseen_ms=unseen_ms)

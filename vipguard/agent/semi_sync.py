@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from ..model.effect import Remember, SetSource, WriteMark
 from ..model.evidence import Mark, SemiSync, ServerFacts
+from ..model.sight import Sight
 from ..notify import semi_sync
+from ..notify.record import Takeover
 from .draft import Draft
 from .world import Resting, Writing
 
@@ -34,9 +36,29 @@ def keep(draft: Draft) -> None:
     elif isinstance(world.phase, Writing) and not server.facts.closed:
         _alert(draft, semi)
         _writer(draft, world.phase, server.facts, semi)
+    elif memory_is_stale(draft):
+        draft.send(Remember(semi_sync.REMEMBER_S, replace(world.memory, solo=False)))
     elif server.facts.closed and semi.source_enabled:
         # a closed server's applier must wait for nobody, and no commit of a client is left
         _set(draft, False)
+
+
+def memory_is_stale(draft: Draft) -> bool:
+    """Is `solo` left on a node that was not the last to write? Only the last writer can have been alone."""
+    memory, sight = draft.world.memory, draft.sight
+    epoch = memory.completed.epoch if memory.completed is not None else 0
+    return memory.solo and not isinstance(draft.world.phase, Writing) and sight_epoch(sight) > epoch
+
+
+def sight_epoch(sight: Sight) -> int:
+    return max(sight.own_epoch, sight.peers_epoch)
+
+
+def given_up(draft: Draft, takeover: Takeover) -> None:
+    """A takeover that did not open leaves no `solo` behind that it recorded."""
+    memory = draft.world.memory
+    if draft.world.policy.lossless and memory.solo and not takeover.solo_before:
+        draft.send(Remember(semi_sync.REMEMBER_S, replace(memory, solo=False)))
 
 
 def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) -> None:

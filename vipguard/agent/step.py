@@ -138,7 +138,7 @@ def _resting(draft: Draft) -> None:
         outcome.hold_off(draft, *unfit)
         return
     draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
-    takeover = Takeover(draft.now_s, world.boot_id)
+    takeover = Takeover(draft.now_s, world.boot_id, solo_before=world.memory.solo)
     draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
     draft.forget("refused")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vipguard.cli import acks
 from vipguard.cli.app import App, pass_app
 from vipguard.errors import CouldNotLook, VipguardError
 
@@ -231,6 +232,8 @@ def tail(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"DUPLICATE ADDRESS: {', '.join(own['duplicate'])} answers for the VIP too")
     if own["diverged"]:
         lines.append(f"DIVERGED: {own['diverged']}")
+    if said_of_acks := acks.line(own):
+        lines.append(said_of_acks)
     said = [f"{name} {'is silent' if ago_s is None else f'answered {duration(ago_s)} ago'}"
             for name, ago_s in status["witnesses"].items()]  # fmt: skip
     lines.append(f"witnesses: {', '.join(said) or 'none configured'}")
@@ -295,4 +298,4 @@ def _print_rich(status: Mapping[str, Any]) -> None:
         table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
     console.print(table)
     for line in tail(status):
-        console.print(Text(line, style=_BAD if line.startswith("DIVERGED") else ""))
+        console.print(Text(line, style=_BAD if line.startswith(("DIVERGED", "COMMITS", "SEMI-SYNC")) else ""))

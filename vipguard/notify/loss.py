@@ -15,7 +15,8 @@ from ..model.sight import PeerSight, Sight, epoch_of
 @dataclass(frozen=True, slots=True)
 class Loss:
     """`rule`: `lost-none` (certain), `lost-these` (the GTIDs in `lacking`, certain), or `lost-unknown`: `lacking` is
-    known, and more may have been written in the `unseen_s` seconds since `node` was last seen (None: never seen)."""
+    known, and more may have been written in the `unseen_s` seconds since `node` was last seen (None: never seen).
+    `lost-no-acknowledged`: as unknown, but by semi-sync nothing of it was acknowledged."""
 
     rule: str
     text: str
@@ -42,6 +43,9 @@ def account(have: GtidSet, sight: Sight) -> Loss:
             "lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking
         )
     unseen_s = round(max(0.0, sight.now_s - seen.seen_at_s), 4)
+    if sight.policy.lossless and sight.marked:
+        text = f"{name} acknowledged nothing that is not here: it waited for this node"
+        return Loss("lost-no-acknowledged", text, name, lacking, unseen_s)
     text = f"{name} was last seen {unseen_s * 1000:.0f} ms before, {lacking.count()} transactions ahead"
     return Loss("lost-unknown", text, name, lacking, unseen_s)
 

@@ -28,6 +28,7 @@ class Takeover:
     looked_s: float | None = None
     opened: bool = False
     failed: tuple[str, str] | None = None
+    solo_before: bool = False
     hooked: bool = False
     veto: str | None = None
     unfenced: Mapping[str, str] = field(default_factory=dict)  # why the fence command failed, by node
