@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -122,6 +123,8 @@ def test_the_environment_has_no_control_characters_and_a_bound() -> None:
 
 def test_alerts_are_told_at_a_bounded_rate_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, str]] = []
+    programs = alerts.hooks.Found(("10-mail",), ())
+    monkeypatch.setattr(alerts.hooks, "find", lambda directory, event: programs)
     monkeypatch.setattr(alerts.hooks, "run", lambda directory, event, env, deadline_s: told.append(dict(env)))
     found = Alerts(lambda: POLICY)
     for number in range(PER_MINUTE_MAX + 5):
@@ -137,7 +140,23 @@ def test_alerts_are_told_at_a_bounded_rate_and_the_rest_is_counted(monkeypatch: 
     assert (last["VIPGUARD_RULE"], last["VIPGUARD_NUMBERS"], last["VIPGUARD_DROPPED"]) == ("isolated", "a=1", "5")
 
 
+def test_alerts_count_against_the_rate_only_where_there_is_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    programs: list[str] = []
+    monkeypatch.setattr(alerts.hooks, "find", lambda directory, event: alerts.hooks.Found(tuple(programs), ()))
+    monkeypatch.setattr(alerts.hooks, "run", lambda directory, event, env, deadline_s: told.append(event))
+    found, note = Alerts(lambda: POLICY), Note(0.0, "closing", "isolated", "warning")
+    for _ in range(PER_MINUTE_MAX + 5):
+        found.tell(note, 1000.0, 3)
+        _drain(found)
+    time.sleep(0.05)
+    programs.append("10-mail")
+    found.tell(note, 1001.0, 3)
+    found.close(5.0)
+    assert told == ["on-alert"]
+
+
 def _drain(found: Alerts) -> None:
     """Until the thread has taken what was queued, so that only the rate bounds."""
     while not found._queue.empty():
-        pass
+        time.sleep(0.001)

@@ -41,7 +41,7 @@ class Alerts:
 
     def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
-        self._queue: queue.Queue[dict[str, str] | None] = queue.Queue(QUEUED_MAX)
+        self._queue: queue.Queue[tuple[float, dict[str, str]] | None] = queue.Queue(QUEUED_MAX)
         self._times: collections.deque[float] = collections.deque(maxlen=PER_MINUTE_MAX)
         self._dropped = 0
         self._thread: threading.Thread | None = None
@@ -50,38 +50,43 @@ class Alerts:
         """Queue a note of level warning or worse; never blocks. What is too much is counted and told with the next."""
         if note.level not in _LEVELS:
             return
-        many = len(self._times) == PER_MINUTE_MAX and now_s - self._times[0] < 60
-        if many or self._queue.full():
-            self._dropped += 1
-            return
-        self._times.append(now_s)
         numbers = {key: str(value) for key, value in note.numbers if value not in ("", None)}
-        self._queue.put_nowait(
-            {
-                "WHAT": note.what,
-                "RULE": note.rule,
-                "LEVEL": note.level,
-                "EPOCH": str(epoch),
-                "TEXT": numbers.pop("text", numbers.pop("reason", "")),
-                "NUMBERS": " ".join(f"{key}={value}" for key, value in numbers.items()),
-                "DROPPED": str(self._dropped),
-            }
-        )
-        self._dropped = 0
+        facts = {
+            "WHAT": note.what,
+            "RULE": note.rule,
+            "LEVEL": note.level,
+            "EPOCH": str(epoch),
+            "TEXT": numbers.pop("text", numbers.pop("reason", "")),
+            "NUMBERS": " ".join(f"{key}={value}" for key, value in numbers.items()),
+        }
+        try:
+            self._queue.put_nowait((now_s, facts))
+        except queue.Full:
+            self._dropped += 1
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="vipguard-alerts", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
-        while (facts := self._queue.get()) is not None:
-            policy = self._policy()
-            env = environment(policy, EVENT, facts)
+        while (alert := self._queue.get()) is not None:
             try:
-                hooks.run(policy.hooks.directory, EVENT, env, policy.hooks.deadline_s)
+                self._run_hooks(*alert)
             except CouldNotDo as exc:  # a log line only: an alert about an alert would never end
                 _log.warning("hook", rule="hook-failed", hooks=EVENT, reason=str(exc))
             except Exception as exc:
                 _log.error("defect", rule="unexpected-error", effect=EVENT, error=repr(exc))
+
+    def _run_hooks(self, now_s: float, facts: dict[str, str]) -> None:
+        policy = self._policy()
+        if hooks.find(policy.hooks.directory, EVENT) == hooks.Found((), ()):
+            return
+        if len(self._times) == PER_MINUTE_MAX and now_s - self._times[0] < 60:
+            self._dropped += 1
+            return
+        self._times.append(now_s)
+        env = environment(policy, EVENT, {**facts, "DROPPED": str(self._dropped)})
+        self._dropped = 0
+        hooks.run(policy.hooks.directory, EVENT, env, policy.hooks.deadline_s)
 
     def close(self, within_s: float) -> None:
         """Let what is queued be told, for `within_s` seconds at most."""
