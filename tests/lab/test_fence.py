@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 
 from guarded import Guarded
+from power import power_off, power_on
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -62,6 +63,31 @@ def test_a_late_fence_is_killed_with_its_children_and_the_wait_decides(guarded: 
         assert guarded.said(standby, "event=fenced", "rule=fence-failed", "was late and was killed")
         guarded.lab.wait(lambda: "sleep 77" not in standby.run(["ps", "-eo", "args"]).stdout, 3, "it to be gone")
     guarded.wait_writer(standby)
+
+
+def test_a_cut_between_the_nodes_alone_gives_one_writer_where_fencing_is_required(guarded: Guarded) -> None:
+    """Both see the witness, so the writer stays open; the fixture asserts that no two nodes were writable at once."""
+    writer, standby, lab = guarded.writer, guarded.standby, guarded.lab
+    before = guarded.write_settled()
+    script = "while [ ! -e /run/power-is-off ]; do sleep 0.05; done"
+    with fencing(guarded, standby, script, "required = true"):
+        with faults.between_nodes(lab):
+            lab.wait(lambda: "plug=" in told(standby), 10, "the fence command to be called")
+            assert standby.mysqld.read_only() is True and writer.mysqld.read_only() is False
+            power_off(writer)
+            standby.write("/run/power-is-off", "")
+            guarded.wait_said(standby, "event=takeover-complete", within_s=10)
+            assert guarded.said(standby, "event=fenced", "rule=fence-done")
+        power_on(writer)
+        guarded.wait_writer(standby)
+        guarded.wait_track(writer, "1", within_s=15)
+        assert before.lost(standby) == []
+    standby.path("/run/power-is-off").unlink()
+
+
+def told(node: Node) -> str:
+    path = node.path(TOLD)
+    return path.read_text() if path.exists() else ""
 
 
 def test_a_peer_that_answers_is_never_fenced(guarded: Guarded) -> None:
