@@ -1,0 +1,65 @@
+"""How does a worker look at a server here, and what does it make of the reply?"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from vipguard.agent.event import Looked
+from vipguard.model import effect as do
+from vipguard.model.evidence import Answer, DiskEvidence, ServerEvidence
+
+from .asking import Ask, Conn, Fail, Reply
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+Steps = Generator[Any, Any, Any]
+
+
+def must(reply: Reply, what: str) -> Any:
+    if reply.kind == "ok":
+        return reply.value
+    if reply.kind == "refused":
+        raise reply.value
+    raise Fail(f"{what}: {reply.kind}", refused=reply.kind == "blind")
+
+
+def look(agent: Agent, conn: Conn, deadline_s: float, channels: bool = True) -> Steps:
+    asked_s = agent.engine.now
+    until_s = asked_s + deadline_s
+    for attempt in range(3):
+        if attempt == 2:
+            yield 0.005
+        reply = yield Ask(conn, lambda server, session: server.facts(session, channels, conn.local), until_s)
+        now = agent.engine.now
+        if reply.kind == "ok":
+            return ServerEvidence(Answer.ANSWERED, asked_s, now, reply.value)
+        if reply.kind == "absent":
+            return ServerEvidence(Answer.ABSENT, asked_s, now, reason="refused")
+        if reply.kind in ("blind", "late"):
+            return ServerEvidence(Answer.BLIND, asked_s, now, reason=reply.kind)
+        if reply.kind == "timeout":
+            return ServerEvidence(Answer.SILENT, asked_s, now, reason="silent")
+    return ServerEvidence(Answer.SILENT, asked_s, agent.engine.now, reason="lost")
+
+
+def probe_server(agent: Agent, effect: do.ProbeServer) -> Steps:
+    return (yield from look(agent, agent.probe, effect.deadline_s))
+
+
+def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:
+    return (yield from look(agent, agent.peers[effect.node], effect.deadline_s, effect.channels))
+
+
+def probe_disk(agent: Agent, effect: do.ProbeDisk) -> Steps:
+    yield 0.001
+    free = 1_000_000 if agent.host.disk_full else 10_000_000_000
+    return DiskEvidence(agent.engine.now, free, 20_000_000_000, True)
+
+
+def look_once_more(agent: Agent, effect: do.Look) -> Steps:
+    asked_s = agent.engine.now
+    address = agent.address()
+    server = yield from look(agent, agent.probe, effect.deadline_s)
+    return Looked(asked_s, address, server)
