@@ -75,10 +75,15 @@ def _local_route(verb: str, interface: str, vip_ip: str) -> None:
             if source is None:
                 return
             to_local = {"dst": f"{vip_ip}/32", "table": _TABLE_LOCAL, "type": "local", "oif": index}
-            if verb == "del":
-                route.route("del", scope=_SCOPE_ANY, **to_local)
-            else:
+            if verb != "del":
                 route.route(verb, scope=_SCOPE_HOST, proto=_PROTO_KERNEL, prefsrc=source, **to_local)
+                if (
+                    _source_of(list(route.get_addr(family=socket.AF_INET, index=index)), index, vip_ip)
+                    is not None
+                ):
+                    return
+                # the address left in between: its route must not stay behind, this host would answer ARP for it
+            route.route("del", scope=_SCOPE_ANY, **to_local)
     except NetlinkError as exc:
         if exc.code not in (errno.ESRCH, errno.EEXIST):
             raise CouldNotDo(f"cannot change the route of {vip_ip}: {exc}") from exc
@@ -90,7 +95,11 @@ def _source_of(messages: list[object], index: int, vip_ip: str) -> str | None:
     """The source that the kernel's own route of this address names, and looks for when it takes the address away: the
     primary address of its network. None where the address is not."""
     here = [
-        (str(m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS")), m["prefixlen"], bool(m["flags"] & _SECONDARY))  # type: ignore[attr-defined,index]
+        (
+            str(m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS")),
+            m["prefixlen"],
+            bool(m["flags"] & _SECONDARY),
+        )  # type: ignore[attr-defined,index]
         for m in messages
         if m["index"] == index  # type: ignore[index]
     ]
