@@ -19,7 +19,8 @@ def options(fence: Fence, node: Node) -> str:
     plug = dict(fence.plugs).get(node.name, node.name)
     lines = {"action": "off", "nodename": node.name, "plug": plug}
     lines.update(
-        (key, text.replace("{node}", node.name).replace("{address}", node.address)) for key, text in fence.options
+        (key, text.replace("{node}", node.name).replace("{address}", node.address))
+        for key, text in fence.options
     )
     return "".join(f"{key}={text}\n" for key, text in lines.items())
 

@@ -72,7 +72,9 @@ def run(directory: str, event: str, env: Mapping[str, str], deadline_s: float) -
         for line in ran.output.splitlines()[-LINES_MAX:]:
             _log.info("hook", rule="hook-output", hook=path, text=line[:500])
         took_ms = round((time.monotonic() - begun_s) * 1000, 1)
-        _log.info("hook", rule="hook-ran" if ran.ok else "hook-failed", hook=path, how=ran.how, took_ms=took_ms)
+        _log.info(
+            "hook", rule="hook-ran" if ran.ok else "hook-failed", hook=path, how=ran.how, took_ms=took_ms
+        )
         if not ran.ok:
             failures.append(f"{path} {ran.how}")
     for text in found.refused:

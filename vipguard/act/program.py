@@ -35,7 +35,9 @@ class Ran:
         return f"exited with {self.code}" if self.code >= 0 else f"was ended by signal {-self.code}"
 
 
-def run(argv: Sequence[str], deadline_s: float, *, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
+def run(
+    argv: Sequence[str], deadline_s: float, *, stdin: str = "", env: Mapping[str, str] | None = None
+) -> Ran:
     """Run it in a session and a process group of its own, with `env` and a plain PATH as its whole environment.
 
     Input and output are files in memory, so that a child which it leaves behind holds nobody up. Raises CouldNotDo

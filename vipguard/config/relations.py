@@ -72,7 +72,9 @@ def _users(at: At, policy: Policy) -> None:
 
 def _damping(at: At, damping: model.Damping) -> None:
     if damping.losses_max > LOSSES_MAX:
-        raise (at / "losses_max").wrong(f"is {shown(damping.losses_max)}", f"choose at most {LOSSES_MAX}; 0 is never")
+        raise (at / "losses_max").wrong(
+            f"is {shown(damping.losses_max)}", f"choose at most {LOSSES_MAX}; 0 is never"
+        )
     for key in ("window_s", "recovery_block_s"):
         if getattr(damping, key) > WINDOW_S_MAX:
             problem = f"is {getattr(damping, key):g} seconds, more than a day"

@@ -76,7 +76,9 @@ def value(at: At, hint: Any, given: Any) -> Any:
 
 def _texts(at: At, given: Any) -> Texts:
     if not isinstance(given, dict):
-        raise at.wrong(f"is {shown(given)}", f"write [{at.path}] on a line of its own, and KEY = VALUE below it")
+        raise at.wrong(
+            f"is {shown(given)}", f"write [{at.path}] on a line of its own, and KEY = VALUE below it"
+        )
     found = []
     for key, item in given.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", key):
@@ -86,7 +88,9 @@ def _texts(at: At, given: Any) -> Texts:
         elif isinstance(item, int) and abs(item) < 10**15:
             item = str(item)
         if not isinstance(item, str) or not item.isprintable() or len(item) > 4096:
-            raise (at / key).wrong(f"is {shown(item)}", "write a text of one line, a whole number, true or false")
+            raise (at / key).wrong(
+                f"is {shown(item)}", "write a text of one line, a whole number, true or false"
+            )
         found.append((key, item))
     return tuple(found)
 

@@ -59,9 +59,7 @@ def await_silent(
     return None
 
 
-def _fence(
-    takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Callable[[], Due]
-) -> Due | None:
+def _fence(takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Callable[[], Due]) -> Due | None:
     """Put every silent peer out first. None: it failed, and other ways are allowed.
 
     Only a peer that was asked once more since the takeover began is fenced, and only by a node that a witness has

@@ -18,7 +18,8 @@ from ..errors import CouldNotLook
 from ..model.witness import Witness
 from .witness import Pong
 
-KEPT = 8  # connects under way to one witness; the oldest gives way, a lost SYN is sent again after a second only
+# Connects under way to one witness: a lost SYN is sent again after a second only, so the oldest gives way.
+KEPT = 8
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: close resets
 _UNDER_WAY = (errno.EINPROGRESS, errno.EAGAIN)
 
