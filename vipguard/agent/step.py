@@ -100,10 +100,11 @@ def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
     world, done = draft.world, draft.world.memory.completed
     assert world.server is not None
     mine = done if done is not None and done.boot_id == world.boot_id and world.memory.open else None
-    if world.server.answer is Answer.ABSENT or mine is None:
-        if world.server.answer is Answer.ABSENT or not sight.vip_here or late:
+    absent = world.server.answer is Answer.ABSENT
+    if mine is None:
+        if absent or not sight.vip_here or late:
             outcome.rest(draft, "started", "agent-started")
-    elif late:
+    elif late or absent:  # refused: its process is gone, which is seen at once, or it lives and may commit
         draft.set(process=world.process or mine.process)
         if sight.vip_here:
             draft.note("adopted", "takeover-completed-before-unseen", "warning", reason=world.server.reason)
