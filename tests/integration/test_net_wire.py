@@ -17,8 +17,9 @@ from nets import Net, boottime, pair
 from vipguard.act.arp import Announcer, build_frames
 from vipguard.errors import CouldNotDo, CouldNotLook
 from vipguard.lab.wait import wait_until
+from vipguard.probe import address as netlink
 from vipguard.probe.adverts import AdvertWatch, read_advert
-from vipguard.probe.duplicate import ask_arp, ask_many, mac_of, read_answer
+from vipguard.probe.duplicate import ask_arp, ask_many, mac_of, question, read_answer
 from vipguard.probe.packets import KernelTime
 from vipguard.probe.witness import Pinger
 
@@ -364,6 +365,24 @@ def test_a_tick_of_all_watchers_is_cheap(nets: tuple[Net, Net]) -> None:
         adverts.close()
         pinger.close()
     assert each_ms < 2, f"{each_ms:.3f} ms"  # 0.06 ms where this was written
+
+
+@pytest.mark.parametrize("ip", ["10.73.0.2", "fd73::2"])
+def test_the_question_is_the_very_packet_that_scapy_makes(nets: tuple[Net, Net], ip: str) -> None:
+    left, _ = nets
+    from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+    from scapy.layers.l2 import ARP, Ether
+
+    with left.inside(), netlink.netlink() as route_socket:
+        own = mac_of("eth0")
+        frame = question(route_socket, netlink.interface_index("eth0"), own, ipaddress.ip_address(ip))
+    if ":" in ip:
+        body = ICMPv6ND_NS(tgt=ip) / ICMPv6NDOptSrcLLAddr(lladdr=own)
+        wanted = Ether(src=own, dst="33:33:ff:00:00:02") / IPv6(src="fe80::1", dst="ff02::1:ff00:2", hlim=255) / body
+    else:
+        probe = ARP(op=1, hwsrc=own, psrc="0.0.0.0", hwdst="00:00:00:00:00:00", pdst=ip)
+        wanted = Ether(src=own, dst="ff:ff:ff:ff:ff:ff") / probe
+    assert frame == bytes(wanted)
 
 
 def test_the_probes_import_no_scapy_before_they_need_it() -> None:

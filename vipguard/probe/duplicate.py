@@ -27,9 +27,10 @@ from .packets import LD_B, LD_H, LD_W
 
 _SIOCGIFHWADDR = 0x8927
 _ETH_P_ARP, _ETH_P_IPV6, _ICMPV6, _NEIGHBOUR_ADVERT = 0x0806, 0x86DD, 58, 136
+_NEIGHBOUR_SOLICITATION = 135
+_SOLICITED_NODES = ipaddress.IPv6Address("ff02::1:ff00:0").packed[:13]
 _RTN_LOCAL = 2
 _READ_BYTES = 256
-_ALL_NODES_MAC_START = b"\x33\x33"
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Answers = dict[str, tuple[str, ...] | None]
 
@@ -47,9 +48,8 @@ def ask_many(interface: str, ips: Iterable[str], wait_s: float, first: bool = Fa
 
     None for an address that is not on this link: behind a gateway, through another interface, no route, no
     link-local address to ask from. An empty tuple was asked, and nobody answered. One packet an address is sent, so
-    an answer can be lost. The wait begins with the sending: the first call in a process imports scapy before, 0.1 to
-    0.3 s, unless an `Announcer` was made. With `first` the wait ends when every askable address was answered for.
-    Raises CouldNotLook when the interface is missing or down, or without the right to open packet sockets.
+    an answer can be lost. With `first` the wait ends when every askable address was answered for. Raises CouldNotLook
+    when the interface is missing or down, or without the right to open packet sockets.
     """
     asked = {text: ipaddress.ip_address(text) for text in dict.fromkeys(ips)}
     answers: Answers = dict.fromkeys(asked)
@@ -146,27 +146,33 @@ def _target_option(options: bytes) -> bytes | None:
 
 def question(route_socket: socket.socket, index: int, own: str, ip: IpAddress) -> bytes | None:
     """The frame that asks on the link who has `ip`; None for IPv6 without a link-local address to ask from."""
-    from scapy.layers.l2 import ARP, Ether
-
+    mac = bytes.fromhex(own.replace(":", ""))
     if ip.version == 4:
-        probe = ARP(op=1, hwsrc=own, psrc="0.0.0.0", hwdst="00:00:00:00:00:00", pdst=str(ip))
-        return bytes(Ether(src=own, dst="ff:ff:ff:ff:ff:ff", type=_ETH_P_ARP) / probe)
+        return _arp_probe(mac, ip.packed)
     own_ips = (
         found for found, usable in netlink.addresses(route_socket, index, 6) if usable and found.is_link_local
     )
     source = next(own_ips, None)
-    if source is None:
-        return None
-    from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+    return None if source is None else _solicitation(mac, source.packed, ip.packed)
 
-    low = ip.packed[-3:]
-    group = ipaddress.IPv6Address(ipaddress.IPv6Address("ff02::1:ff00:0").packed[:13] + low)
-    ask = (
-        IPv6(src=str(source), dst=str(group), hlim=255)
-        / ICMPv6ND_NS(tgt=str(ip))
-        / ICMPv6NDOptSrcLLAddr(lladdr=own)
-    )
-    return bytes(Ether(src=own, dst=(_ALL_NODES_MAC_START + b"\xff" + low).hex(":"), type=_ETH_P_IPV6) / ask)
+
+def _arp_probe(mac: bytes, target: bytes) -> bytes:
+    """RFC 5227, 2.1.1: a request whose sender has no address yet."""
+    ethernet = b"\xff" * 6 + mac + struct.pack("!H", _ETH_P_ARP)
+    return ethernet + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + bytes(4) + bytes(6) + target
+
+
+def _solicitation(mac: bytes, source: bytes, target: bytes) -> bytes:
+    """RFC 4861, 4.3, to the solicited-node group of `target`, with our link-layer address as its option."""
+    group = _SOLICITED_NODES + target[-3:]
+    body = struct.pack("!BBHI", _NEIGHBOUR_SOLICITATION, 0, 0, 0) + target + b"\x01\x01" + mac
+    pseudo = source + group + struct.pack("!II", len(body), _ICMPV6)
+    total = sum(struct.unpack(f"!{(len(pseudo) + len(body)) // 2}H", pseudo + body))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    body = body[:2] + struct.pack("!H", ~total & 0xFFFF) + body[4:]
+    ethernet = b"\x33\x33" + group[-4:] + mac + struct.pack("!H", _ETH_P_IPV6)
+    return ethernet + struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 255) + source + group + body
 
 
 def on_link(route_socket: socket.socket, index: int, ip: IpAddress) -> bool:
