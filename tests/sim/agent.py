@@ -17,9 +17,9 @@ from vipguard.agent.event import (
     TrackSeen,
 )
 from vipguard.agent.step import step
-from vipguard.agent.world import Flight, Taking, World, Writing, begin, wake_s
+from vipguard.agent.world import Closing, Flight, Taking, World, Writing, begin, wake_s
 from vipguard.model.effect import Note
-from vipguard.model.evidence import AddressEvidence, Answer, KeepalivedEvidence
+from vipguard.model.evidence import AddressEvidence, KeepalivedEvidence
 
 from .asking import Ask, Conn, Fail, Reply
 from .engine import Process
@@ -100,30 +100,28 @@ class Agent(Process):
 
     def _turn(self) -> None:
         now, policy = self.engine.now, self.world.policy
+        process, server = self.world.process, self.host.mysqld
+        gone = server is None or server.pid != process or not server.alive
         events: list[Event] = []
+        if process is not None and gone and self._watches_process():
+            events.append(ProcessExiting(process))
         if now >= min(self._wake_s, self._tick_s + policy.limits.probe_s) - 1e-9:
             gap_s, self._tick_s = now - self._tick_s, now
             seen = self._tick_events()
             late = gap_s > policy.limits.lease_s
-            events = [Tick(gap_s), *seen] if late else [*seen, Tick(gap_s)]
+            events = [Tick(gap_s), *events, *seen] if late else [*events, *seen, Tick(gap_s)]
         noticed, self._noticed = self._noticed, set()
         if noticed & {"address", "keepalived"}:
             events.append(KeepalivedSeen(self._keepalived()))
         if "address" in noticed:
             events.append(AddressSeen(self.address()))
-        process, server = self.world.process, self.host.mysqld
-        gone = server is None or server.pid != process or not server.alive
-        if process is not None and gone and self._watches_process():
-            events.append(ProcessExiting(process))
         self._steps(events)
         while self._mailbox:
             self._steps([self._mailbox.popleft()])
         self._rearm()
 
     def _watches_process(self) -> bool:
-        server = self.world.server
-        running = server is not None and server.answer is not Answer.ABSENT
-        return running and isinstance(self.world.phase, Writing | Taking)
+        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing)
 
     def _rearm(self) -> None:
         self._timer += 1

@@ -96,6 +96,9 @@ class Ask:
         if session is not None and (self.conn.server is not server or not session.alive):
             self._answer(Reply("lost"))
             return
+        if session is None and (server.leaving or (server.no_socket and self.conn.local)):
+            self._answer(Reply("absent"))
+            return
         server.waiting[self._ended] = None
         takes_s = self.takes_s + self.host.server_s * self.engine.between(0.5, 1.0)
         server.at(takes_s, self._execute, server, session)

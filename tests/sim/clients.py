@@ -36,6 +36,8 @@ class Writer:
             self.session = None
             return
         session = self.session if self.server is server else None
+        if (session is None or not session.alive) and server.leaving:
+            return
         if session is None or not session.alive:
             session = server.connect(CLIENT, guard=False, local=False)
             self.server, self.session = server, session

@@ -24,6 +24,30 @@ def kill_mysqld(cluster: Cluster, host: Host) -> End:
     return host.start_server
 
 
+def stop_mysqld(cluster: Cluster, host: Host) -> End:
+    """A clean shutdown, which may take its time."""
+    server = host.mysqld
+    if server is not None and server.alive:
+        server.shut_down(cluster.engine.between(0.05, 4.0))
+    return host.start_server
+
+
+def lose_socket(cluster: Cluster, host: Host) -> End:
+    """Somebody removed the socket's file and ended the guard's sessions; by TCP everybody can still write."""
+    server = host.mysqld
+    if server is None or not server.alive:
+        return nothing
+    server.no_socket = True
+    for session in list(server.sessions.values()):
+        if session.guard and session.local:
+            server.drop(session)
+
+    def end() -> None:
+        server.no_socket = False
+
+    return end
+
+
 def crash_loop(cluster: Cluster, host: Host) -> End:
     """A supervisor restarts it at once."""
     host.restarts = True
@@ -272,9 +296,9 @@ def open_by_hand(cluster: Cluster, host: Host) -> End:
 
 COMMON = (kill_mysqld, crash_loop, hang_mysqld, power_off, pause_host, kill_agent, stop_agent, kill_keepalived,
           shut_keepalived, stop_keepalived, link_down, isolate)  # fmt: skip
-RARE = (slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_sql, cut_vrrp, cut_pings, one_way, witness_down,
-        cut_witness, lossy, slow_network, blind, late_workers, block_close, full_disk, stop_io, stop_sql, slow_apply,
-        open_by_hand)  # fmt: skip
+RARE = (stop_mysqld, lose_socket, slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_sql, cut_vrrp,
+        cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
+        full_disk, stop_io, stop_sql, slow_apply, open_by_hand)  # fmt: skip
 
 
 class Schedule:
@@ -322,4 +346,6 @@ class Schedule:
             host.start_server()
             host.start_agent()
             host.start_keepalived()
+            if host.mysqld is not None and host.mysqld.leaving:
+                host.restarts = True
         self.engine.tell("FAULT", "all is mended")

@@ -168,7 +168,8 @@ class Laws:
                 continue
             since_s = self._wrong_s.setdefault((host.name, what), now)
             guarded_s = self._guarded_s.get(host.name)
-            if not is_open or host.unkillable or guarded_s is None:
+            unseen = server is not None and server.denies and host.name in self._by_hand_s
+            if not is_open or host.unkillable or guarded_s is None or unseen:
                 continue
             limit_s = 1.5 + host.worker_late_s + host.server_s
             since_s = max(since_s, self._opened_s[host.name], self._thawed_s.get(host.name, 0.0))
@@ -245,7 +246,8 @@ class Laws:
         server = host.mysqld
         if value == "0" and host.vip and host.track == "1" and server is not None and server.alive:
             by_hand = self._opened_s.get(host.name) == self._by_hand_s.get(host.name, -9.0)
-            if not server.closed and not host.unkillable and not by_hand:
+            shut = server.closed or (server.leaving and not server.sessions)
+            if not shut and not host.unkillable and not by_hand:
                 self.broken(f"law 3: {host.name} gives up the VIP while its server is open")
 
     # -- laws 5 and 6, and law 3's bound, in each step

@@ -67,6 +67,7 @@ class Mysqld(Process):
         self.locks: dict[str, Session] = {}
         self.waiting: dict[Callable[[], None], None] = {}  # who is to be told when the process ends
         self.acks = Acks(self)
+        self.no_socket = self.leaving = False  # refuses new local connections; refuses all
         self._next_id = 10
         self.received: Numbers = dict(disk.have)
         for txn in disk.relay:
@@ -114,7 +115,19 @@ class Mysqld(Process):
     @property
     def accepts(self) -> bool:
         """Could a commit succeed right now?"""
-        return self.running and not self.closed
+        return self.running and not self.closed and not (self.leaving and not self.sessions)
+
+    def shut_down(self, takes_s: float) -> None:
+        """SIGTERM: nobody is let in any more, then the sessions are ended, then everything is written to disk."""
+        self.leaving = True
+        self.at(self.engine.between(0.0, 0.02), self._end_sessions)
+        self.at(takes_s, self.end)
+
+    def _end_sessions(self) -> None:
+        for session in list(self.sessions.values()):
+            self.drop(session)
+        self._unlink()
+        self.host.cluster.laws.writers_changed(self.host)
 
     def set_closed(self, closed: bool, who: str) -> None:
         if closed == self.closed:

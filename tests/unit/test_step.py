@@ -122,6 +122,15 @@ def test_a_one_shot_that_may_not_open_only_closes() -> None:
     assert core.phase == "Resting"
 
 
+def test_a_refusal_at_the_start_is_not_believed_of_a_process_that_may_live() -> None:
+    core = starting()
+    core.facts = None
+    core.look()
+    assert core.phase == "Writing" and core.track == "1" and not core.sent(do.WriteTrack)
+    core.step(ProcessExiting(PROCESS))
+    assert core.phase == "Resting" and core.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
+
+
 # -- the track file
 
 
