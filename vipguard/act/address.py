@@ -9,6 +9,7 @@ import errno
 import ipaddress
 import socket
 import time
+from typing import Any
 
 from ..errors import CouldNotDo
 
@@ -91,17 +92,13 @@ def _local_route(verb: str, interface: str, vip_ip: str) -> None:
         raise CouldNotDo(f"cannot change the route of {vip_ip}: {exc}") from exc
 
 
-def _source_of(messages: list[object], index: int, vip_ip: str) -> str | None:
+def _source_of(messages: list[Any], index: int, vip_ip: str) -> str | None:
     """The source that the kernel's own route of this address names, and looks for when it takes the address away: the
     primary address of its network. None where the address is not."""
     here = [
-        (
-            str(m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS")),
-            m["prefixlen"],
-            bool(m["flags"] & _SECONDARY),
-        )  # type: ignore[attr-defined,index]
+        (str(m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS")), m["prefixlen"], bool(m["flags"] & _SECONDARY))
         for m in messages
-        if m["index"] == index  # type: ignore[index]
+        if m["index"] == index
     ]
     mine = next(((prefix, secondary) for ip, prefix, secondary in here if ip == vip_ip), None)
     if mine is None or not mine[1]:

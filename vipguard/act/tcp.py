@@ -117,5 +117,5 @@ def _send(sock: socket.socket, requests: list[tuple[int, int, int, int, bytes]])
 
 def _raise(data: bytes, offset: int) -> None:
     code = -struct.unpack_from("=i", data, offset + _HEADER.size)[0]
-    if code not in (0, errno.ENOENT):  # a connection that ended meanwhile is reset enough
+    if code not in (0, errno.ENOENT, errno.ENODATA):  # a connection that ended meanwhile is reset enough
         raise OSError(code, errno.errorcode.get(code, str(code)))

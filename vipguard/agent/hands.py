@@ -38,6 +38,7 @@ from ..probe import disk, duplicate
 from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
+from ..session.process import is_exiting
 from ..state import store
 from .alerts import environment
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -97,6 +98,7 @@ class Hands:
         self._claimer = ServerProbe(Connector.local(policy.mysql), *locks)
         self._peers = {name: ServerProbe(connect, *locks) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
+        self._withheld = True  # as far as this agent can know: the one before may have done it
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
         self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
 
@@ -232,10 +234,12 @@ class Hands:
         self.drop_opener(effect)
         opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
         self._opener = opener
-        try:
-            act_address.give_back(self.policy.vip.interface, self.policy.vip.ip)
-        except CouldNotDo as exc:
-            _log.warning("vip", rule="not-given-back", reason=str(exc))
+        if self._withheld:
+            try:
+                act_address.give_back(self.policy.vip.interface, self.policy.vip.ip)
+                self._withheld = False
+            except CouldNotDo as exc:
+                _log.warning("vip", rule="not-given-back", reason=str(exc))
         return Prepared(opener.connection_id, self._now())
 
     def drop_opener(self, effect: do.Effect) -> None:
@@ -288,10 +292,13 @@ class Hands:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
     def reset_clients(self, effect: do.ResetClients) -> int:
-        try:
-            act_address.withhold(self.policy.vip.interface, self.policy.vip.ip)
-        except CouldNotDo as exc:
-            _log.debug("reset-clients", rule="not-withheld", reason=str(exc))
+        """Where the server lives, newcomers are refused first; a dead one's listening sockets go with the connections."""
+        if effect.process is None or not is_exiting(effect.process):
+            self._withheld = True
+            try:
+                act_address.withhold(self.policy.vip.interface, self.policy.vip.ip)
+            except CouldNotDo as exc:
+                _log.debug("reset-clients", rule="not-withheld", reason=str(exc))
         return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port, effect.process)
 
     def write_track(self, effect: do.WriteTrack) -> None:

@@ -109,7 +109,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "link_up": None,
         "writable": None if facts is None else not facts.closed,
         "writer": is_writer(seen),
-        "eligibility": None if peer.eligible is None else ("eligible" if peer.eligible else "ineligible"),
+        "eligibility": None if peer.eligible is None or is_writer(seen) else _eligibility(peer.eligible),
         "rule": None,
         "text": None,
         "standing": None,
@@ -156,6 +156,10 @@ def _peer_semi_sync(facts: ServerFacts | None) -> dict[str, Any] | None:
     if facts is None or facts.semi_sync is None:
         return None
     return {"source": facts.semi_sync.source_on, "replica": facts.semi_sync.replica_on}
+
+
+def _eligibility(eligible: bool) -> str:
+    return "eligible" if eligible else "ineligible"
 
 
 def _peer_lag(peer: PeerSight) -> float | None:
