@@ -292,7 +292,7 @@ class Hands:
         act_address.remove_vip(self.policy.vip.interface, self.policy.vip.ip)
 
     def reset_clients(self, effect: do.ResetClients) -> int:
-        """Where the server lives, newcomers are refused first; a dead one's listening sockets go with the connections."""
+        """Where the server lives, newcomers are refused first; a dying one's listening sockets go with the rest."""
         if effect.process is None or not is_exiting(effect.process):
             self._withheld = True
             try:
