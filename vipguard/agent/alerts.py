@@ -32,7 +32,8 @@ def environment(policy: Policy, event: str, facts: Mapping[str, str]) -> dict[st
         **facts,
     }
     return {
-        f"VIPGUARD_{key}": "".join(c if c.isprintable() else " " for c in text)[:4000] for key, text in found.items()
+        f"VIPGUARD_{key}": "".join(c if c.isprintable() else " " for c in text)[:4000]
+        for key, text in found.items()
     }
 
 

@@ -99,7 +99,10 @@ class Watch:
     def look(self) -> list[Event]:
         """The marks on disk and the addresses, afresh: a start that knew of the VIP alone would overwrite a "1"."""
         paths = self.policy.paths
-        seen: list[Event] = [TrackSeen(track_file.read(paths.track_file)), CopySeen(mark.look(paths.copy_mark))]
+        seen: list[Event] = [
+            TrackSeen(track_file.read(paths.track_file)),
+            CopySeen(mark.look(paths.copy_mark)),
+        ]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))
         return seen

@@ -21,7 +21,9 @@ class Care(Enum):
 
     NONE = "none"  # there are none: semi-sync is off
     SPARE = "spare"  # they are left alone, and may still be acknowledged; what else blocks is ended
-    STRICT = "strict"  # nobody is ended before the server is read-only; one that waits fails the close at once
+    STRICT = (
+        "strict"  # nobody is ended before the server is read-only; one that waits fails the close at once
+    )
 
 
 @dataclass(frozen=True, slots=True)
