@@ -76,8 +76,6 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     leaving = evidence.answer is Answer.ABSENT and world.process_lives
     if evidence.answer is Answer.SILENT or leaving:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
-    elif evidence.answer is Answer.BLIND:
-        silent_since_s = world.silent_since_s
     if evidence.answer in (Answer.SILENT, Answer.BLIND):
         unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
     before = world.server if world.server is not None and world.server.answered else world.server_before
