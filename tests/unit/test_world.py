@@ -34,12 +34,12 @@ def test_any_answer_ends_a_silence() -> None:
     assert world.silent_since_s is None
 
 
-def test_blindness_neither_begins_nor_ends_a_silence() -> None:
+def test_blindness_begins_no_silence_and_ends_one() -> None:
     world = see_server(fresh().world, ServerEvidence(Answer.BLIND, 9.0, 9.5))
     assert world.silent_since_s is None
     world = see_server(world, ServerEvidence(Answer.SILENT, 10.0, 10.5))
     world = see_server(world, ServerEvidence(Answer.BLIND, 11.0, 11.0))
-    assert world.silent_since_s == 10.0
+    assert world.silent_since_s is None and not world.sight(20.0).hung
 
 
 def test_an_address_seen_earlier_does_not_replace_one_seen_later() -> None:
