@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from guarded import Guarded, gtids, ids_on
@@ -32,7 +33,7 @@ def may_accept(lab: Lab) -> None:
 
 
 @pytest.fixture
-def stray(guarded: Guarded) -> Guarded:
+def stray(guarded: Guarded) -> Iterator[Guarded]:
     """The old writer came back with two transactions that nobody received, and the new writer went on without them."""
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
     writer.mysqld.sql("DELETE FROM app.t WHERE id < 0", "INSERT INTO app.t (id, node) VALUES (-1, 1)")
@@ -48,7 +49,8 @@ def stray(guarded: Guarded) -> Guarded:
     guarded.write(10)
     writer.mysqld.start(again_s=0.3)
     guarded.wait_said(writer, "rule=diverged", "event=rejoin", within_s=20)
-    return guarded
+    yield guarded
+    writer.mysqld.end_restarts()
 
 
 def node_of(node: Node, row: int) -> int:

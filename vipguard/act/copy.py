@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Absent, CouldNotDo, Silent, VipguardError
+from ..model.evidence import Channel
 from ..model.gtid import GtidSet
 from ..model.policy import MARIADB, Flavor, Node, Policy, Replication
 from ..session import Deadline, Lost, Session, Tls, dialect_of
+from .replication import look
 from .step import step
 
 ASK_S = 10.0
@@ -38,7 +40,10 @@ class Tell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`follows` is the address of the node to replicate from afterwards. `datadir` as the server told it."""
+    """`follows` is the address of the node to replicate from afterwards. `datadir` as the server told it.
+
+    `readers`: the nodes that replicated from this one before the copy, by name.
+    """
 
     policy: Policy
     replication: Replication
@@ -46,6 +51,7 @@ class Plan:
     writer: Node
     follows: str
     datadir: str
+    readers: tuple[str, ...]
     deadline: Deadline
 
     def ask_writer(self) -> Session:
@@ -71,6 +77,50 @@ def check(plan: Plan) -> None:
         (copy_mariadb if plan.flavor == MARIADB else copy_mysql).check(plan)
 
 
+def readers(policy: Policy, deadline: Deadline) -> tuple[str, ...]:
+    """The nodes whose IO thread reads this node's binary log now, or tries to, of those that answer."""
+    found: list[str] = []
+    for node in policy.peers:
+        try:
+            if any(channel.io != "stopped" for channel in _reading(policy, node, deadline)):
+                found.append(node.name)
+        except VipguardError:
+            continue
+    return tuple(found)
+
+
+def _reading(policy: Policy, node: Node, deadline: Deadline, verb: str = "") -> list[Channel]:
+    """That node's channels from this one; each is told `verb`, a statement of the dialect, if there is one."""
+    session = peer_session(policy, node, deadline.at_most(ASK_S))
+    try:
+        channels = [one for one in look(session, deadline)[1] if one.source_host == policy.me.address]
+        if verb:
+            texts = [verb.format(session.literal(channel.name)) for channel in channels]
+            session.ask(texts, deadline.at_most(ASK_S))
+        return channels
+    finally:
+        session.close()
+
+
+def _stop_readers(plan: Plan) -> None:
+    """The log that they read is about to vanish, which would end their IO threads for good (1236)."""
+    for node in plan.policy.peers:
+        if node.name in plan.readers:
+            behind = [one for one in _reading(plan.policy, node, plan.deadline) if not one.sql_running]
+            if behind and plan.flavor == MARIADB:
+                raise CouldNotDo(f"{node.name} does not apply what it received from here, and would lose it")
+            _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).stop_io)
+
+
+def _resume_readers(plan: Plan, tell: Tell) -> None:
+    for node in plan.policy.peers:
+        if node.name in plan.readers:
+            try:
+                _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).start_io)
+            except VipguardError as exc:
+                tell.warn(f"start the IO thread on {node.name} again: {exc}")
+
+
 def make(plan: Plan, tell: Tell) -> GtidSet:
     """The copy, replication configured and stopped; what the node has then, all of which the writer has.
 
@@ -79,6 +129,7 @@ def make(plan: Plan, tell: Tell) -> GtidSet:
     from . import copy_mariadb, copy_mysql
 
     with step("copy the writer"):
+        _stop_readers(plan)
         if plan.policy.copy.command:
             position = _by_command(plan, tell)
             if plan.flavor == MARIADB:
@@ -91,6 +142,7 @@ def make(plan: Plan, tell: Tell) -> GtidSet:
             copy_mysql.make(plan, tell)
         have = _contained(plan)
         _wait_source(plan, have, tell)
+        _resume_readers(plan, tell)
         return have
 
 

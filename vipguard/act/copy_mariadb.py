@@ -7,6 +7,7 @@ ever written keeps this node's set from looking contained, to every peer too, un
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,15 +16,16 @@ from ..model.gtid import GtidSet
 from ..model.policy import MARIADB, Node
 from ..session import Deadline, Session
 from .accounts import synchronize
-from .copy import ASK_S, Plan, Tell, change_source, peer_session
+from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, peer_session
 from .dump import Dump
 from .replication import look
-from .sessions import list_sessions
+from .sessions import end_and_see_gone, list_sessions
 
 NOT_WHOLE = "4294967295-1-1"  # in the highest domain, which nobody uses
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
 OURS = "vipguard"  # not dropped: the agent reads its epoch meanwhile
 DROP_S = 600.0
+APPLY_S = 10.0
 _SIZE = "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({})"
 _NOT_SAFE = (
     "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'"
@@ -53,20 +55,12 @@ def ask_root(plan: Plan) -> Session:
 
 
 def check(plan: Plan) -> None:
-    """Programs, accounts, and that nobody reads this node's binary log. Raises CouldNotDo."""
+    """Programs and accounts. Raises CouldNotDo."""
     Dump.check()
     root = ask_root(plan)
     try:
-        deadline = plan.deadline.at_most(ASK_S)
         if root.flavor != MARIADB:
             raise CouldNotDo(f"this node's server is {root.flavor}, and the plan is for MariaDB", refused=True)
-        readers = [row for row in list_sessions(root, deadline) if row.command.startswith("Binlog Dump")]
-        if readers:
-            raise CouldNotDo(
-                f"{readers[0].host} replicates from this node just now: a copy would break that; on that node run"
-                " STOP SLAVE IO_THREAD, and START SLAVE IO_THREAD after the copy",
-                refused=True,
-            )
     finally:
         root.close()
     writer = plan.ask_writer()
@@ -175,14 +169,28 @@ def settle(plan: Plan, position: str) -> None:
     try:
         deadline = plan.deadline.at_most(6 * ASK_S)
         domain = int(root.query("SELECT @@global.gtid_domain_id", deadline=deadline)[0][0])
-        state = binlog_state(snapshot, _followers(plan), domain)
+        state = _beginning(plan, snapshot, domain)
         root.ask(("STOP ALL SLAVES", *_forget(root, plan)), deadline)
+        dumps = {row.id for row in list_sessions(root, deadline) if row.command.startswith("Binlog Dump")}
+        end_and_see_gone(root, dumps, deadline)
         # together: whoever connected in between would be told that its position is unknown here, and give up
         root.ask(("RESET MASTER", f"SET GLOBAL gtid_binlog_state = '{state}'"), deadline)
         root.ask((change_source(plan, root.literal),), deadline)
         root.ask((f"SET GLOBAL gtid_slave_pos = '{position_of(snapshot)}'",), deadline)
     finally:
         root.close()
+
+
+def _beginning(plan: Plan, snapshot: GtidSet, domain: int) -> str:
+    """A follower may be about to apply the last of what it received."""
+    until = plan.deadline.at_most(APPLY_S)
+    while True:
+        try:
+            return binlog_state(snapshot, _followers(plan), domain)
+        except CouldNotDo:
+            if until.expired:
+                raise
+            time.sleep(AGAIN_S)
 
 
 def _forget(root: Session, plan: Plan) -> list[str]:

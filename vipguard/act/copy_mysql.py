@@ -18,6 +18,7 @@ from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, wait_for_server
 from .sessions import kill
 
 NO_SUPERVISOR = 3707  # ER_RESTART_SERVER_FAILED: the copy is whole, the server shuts down
+TOO_MANY = 3634  # ER_CLONE_TOO_MANY_CONCURRENT_CLONES
 POLL_S = 0.05
 ORPHAN_S = 60.0
 _PLUGIN = "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"
@@ -63,17 +64,25 @@ def _check_one(session: Session, where: str, privilege: str, deadline: Deadline)
 
 def make(plan: Plan, tell: Tell) -> None:
     """Clone, wait for the restart, and configure replication. Raises CouldNotDo, Silent."""
-    session = plan.ask_home()
-    process = session.server_process()
-    try:
-        _end_orphans(session, plan)
-        _prepare(session, plan)
-        # its own history ends here: a number that is discarded now is never given to another transaction
-        with contextlib.suppress(FileNotFoundError):
-            (Path(plan.datadir) / "auto.cnf").unlink()
-        unsupervised = _clone(session, plan, tell)
-    finally:
-        session.close()
+    tell.step(f"cloning {plan.writer.name}")
+    orphaned = plan.deadline.at_most(ORPHAN_S)
+    while True:
+        session = wait_for_server(plan, tell, lambda _: True, "start it, for example: systemctl start mysql")
+        process = session.server_process()
+        try:
+            _end_orphans(session, orphaned)
+            _prepare(session, plan)
+            # its own history ends here: a number that is discarded now is never given to another transaction
+            with contextlib.suppress(FileNotFoundError):
+                (Path(plan.datadir) / "auto.cnf").unlink()
+            unsupervised = _clone(session, plan, tell)
+            break
+        except (_Busy, Lost) as exc:  # the orphan's end may be the server's, too
+            if orphaned.expired:
+                raise CouldNotDo(str(exc)) from exc
+            time.sleep(AGAIN_S)
+        finally:
+            session.close()
     tell.step("waiting for the server to start again")
     hint = HINT if unsupervised else "look into the server's error log"
     wait_for_server(plan, tell, lambda s: s.server_process() != process, hint).close()
@@ -81,9 +90,12 @@ def make(plan: Plan, tell: Tell) -> None:
     settle(plan)
 
 
-def _end_orphans(session: Session, plan: Plan) -> None:
+class _Busy(Exception):
+    """A clone that was begun before has not ended yet, though its session has."""
+
+
+def _end_orphans(session: Session, deadline: Deadline) -> None:
     """A clone goes on when whoever asked for it has died, and only one at a time is allowed."""
-    deadline = plan.deadline.at_most(ORPHAN_S)
     while True:
         rows = session.rows_as_dicts("SHOW PROCESSLIST", deadline=deadline)
         orphans = {int(row["Id"]) for row in rows if str(row["Info"] or "").upper().startswith("CLONE INSTANCE")}
@@ -115,7 +127,6 @@ def _clone(session: Session, plan: Plan, tell: Tell) -> bool:
         f"CLONE INSTANCE FROM {session.literal(mysql.user)}@{session.literal(plan.writer.address)}:{mysql.port}"
         f" IDENTIFIED BY {session.literal(mysql.password)}{secure}"
     )
-    tell.step(f"cloning {plan.writer.name}")
     with _Watching(plan, tell) as watching:
         session.ask(("SET GLOBAL read_only = 1", "SET GLOBAL super_read_only = 0"), plan.deadline.at_most(ASK_S))
         try:
@@ -123,6 +134,8 @@ def _clone(session: Session, plan: Plan, tell: Tell) -> bool:
         except SqlError as exc:
             if exc.errno != NO_SUPERVISOR:
                 watching.close_again()
+                if exc.errno == TOO_MANY:
+                    raise _Busy(f"a clone that was begun before does not end: {exc}") from exc
                 raise CouldNotDo(f"the clone failed: {exc}") from exc
             return True
         except Lost:

@@ -100,16 +100,14 @@ def _discard(policy: Policy, seen: Apart, yes: bool) -> int:
         click.echo(line)
     if not yes and not click.confirm(f"Make {policy.node} a fresh copy of {plan.writer.name} now?"):
         return EXIT_REFUSED
-    return _copy(policy, seen)
+    return _copy(policy, seen, plan)
 
 
-def _copy(policy: Policy, seen: Apart) -> int:
+def _copy(policy: Policy, seen: Apart, plan: Plan) -> int:
     from ..act import copy
     from ..state import mark
     from .telling import telling
 
-    plan = _plan(policy, seen)
-    copy.check(plan)
     mark.put(policy.paths.copy_mark, _mark(plan), over=seen.unfinished is not None or bool(seen.unfinished_reason))
     _hold_apart(policy, seen)
     began_s = time.monotonic()
@@ -128,15 +126,17 @@ def _copy(policy: Policy, seen: Apart) -> int:
 
 
 def _plan(policy: Policy, seen: Apart) -> Plan:
-    from ..act.copy import Plan
+    from ..act.copy import Plan, readers
     from ..agent.apart import follows
     from ..session import Deadline
 
     assert seen.home is not None and seen.writer is not None and policy.replication is not None
     deadline = Deadline(policy.copy.within_s)
     home = seen.home
+    before = seen.unfinished.readers if seen.unfinished is not None else ()
+    reading = tuple(sorted({*before, *readers(policy, deadline)}))
     return Plan(
-        policy, policy.replication, home.flavor, seen.writer, follows(seen), home.datadir, deadline
+        policy, policy.replication, home.flavor, seen.writer, follows(seen), home.datadir, reading, deadline
     )
 
 
@@ -150,7 +150,7 @@ def _mark(plan: Plan) -> Any:
     fields = stat_fields(os.getpid())
     assert fields is not None
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return Mark(since, plan.writer.name, plan.follows, ProcessId(os.getpid(), int(fields[19])))
+    return Mark(since, plan.writer.name, plan.follows, ProcessId(os.getpid(), int(fields[19])), plan.readers)
 
 
 def _hold_apart(policy: Policy, seen: Apart) -> None:
@@ -239,8 +239,8 @@ def _accept(policy: Policy, seen: Apart, yes: bool, account: Mysql) -> int:
     click.echo(f"To be applied on {seen.writer.name}, all or none:")
     for one in transactions:
         click.echo(f"  {one.gtid}  {summary(one)}")
-    whole = seen.home.flavor == "mysql"
-    if not whole:
+    plan: Plan | None = None
+    if seen.home.flavor == "mariadb":
         refused = apart.why_not_discard(seen)
         if refused is not None:
             click.echo(f"vipguard: nothing is accepted, for no copy could follow: {refused}", err=True)
@@ -254,6 +254,6 @@ def _accept(policy: Policy, seen: Apart, yes: bool, account: Mysql) -> int:
         return EXIT_REFUSED
     accept.apply(policy, seen.writer, account, transactions, deadline)
     click.echo(f"applied on {seen.writer.name}")
-    if not whole:
-        return _copy(policy, seen)
+    if plan is not None:
+        return _copy(policy, seen, plan)
     return _wait_joined(policy, seen)

@@ -92,4 +92,6 @@ def what_it_costs(seen: Apart, plan: Plan, *, kept: bool = False) -> Iterator[st
             theirs = peer.evidence.facts.gtid if peer.evidence and peer.evidence.facts else None
             if name != plan.writer.name and theirs is not None and theirs.contains(seen.lacking):
                 yield f"{name} has them too: discard them there as well, before it joins"
+    for name in plan.readers:
+        yield f"{name} does not replicate from this node meanwhile."
     yield "Until the copy is whole, and caught up, this node cannot take over."
