@@ -200,7 +200,7 @@ def _writing(draft: Draft) -> None:
     assert isinstance(phase, Writing)
     if world.server is not None and world.server.answer is Answer.ABSENT and not sight.leaving:
         draft.note("writer-lost", "holder-server-absent", "warning", reason=world.server.reason)
-        outcome.rest(draft, "writer-lost", "holder-server-absent")
+        outcome.rest(draft, "handed-back", "holder-server-absent")
         return
     why = why_close(Belief(phase.epoch, world.gap_s), sight)
     if why is not None:
@@ -300,6 +300,8 @@ def _judge(draft: Draft) -> None:
     damping.watch(draft, sight, verdict)
     draft.set(verdict=verdict)
     vip = world.address is None or world.address.vip_present
+    if not world.may_open and world.track is not None:
+        return  # a one-shot beside an agent that has the lock: that agent may be well and only slow, and says it anew
     if isinstance(world.phase, Closing) or (
         isinstance(world.phase, Starting) and vip and world.track is not None
     ):
@@ -326,7 +328,12 @@ def _join(draft: Draft) -> None:
     """Replication is started only where this agent or a restart stopped it; an operator's STOP stays."""
     world, sight = draft.world, draft.sight
     facts = world.server.facts if world.server else None
-    if facts is None or world.copying or not (world.join_due or sight.promoted or relay.half_rescued(facts)):
+    if (
+        facts is None
+        or world.copying
+        or not world.may_open
+        or not (world.join_due or sight.promoted or relay.half_rescued(facts))
+    ):
         return
     if not isinstance(world.phase, Resting | Writing):
         return
