@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from scratch import Pair, Server
-from waiting import PLUGINS, Waiting, install, semi_sync, status, switch
+from waiting import FOR_EVER_MS, PLUGINS, Waiting, install, semi_sync, status, switch, words
 
 from vipguard.act.semi_sync import set_source, write_mark
 from vipguard.act.server import close_server
@@ -70,8 +70,17 @@ def test_the_source_is_switched_and_the_mark_reaches_the_replica(pair: Pair) -> 
     with semi_sync(pair), closing(pair.a.session()) as session:
         set_source(session, False, Deadline(2))
         assert status(pair.a)["source_status"] == "OFF"
+        source, replica = words(pair.a)
+        pair.a.sql(
+            f"SET GLOBAL rpl_semi_sync_{source}_timeout=10",
+            f"SET GLOBAL rpl_semi_sync_{source}_wait_no_{replica}=0",
+            f"SET GLOBAL rpl_semi_sync_{source}_wait_point=AFTER_COMMIT",
+        )
         set_source(session, True, Deadline(2))
         set_source(session, True, Deadline(2))
+        assert pair.a.value(f"@@global.rpl_semi_sync_{source}_timeout") == FOR_EVER_MS
+        assert pair.a.value(f"@@global.rpl_semi_sync_{source}_wait_no_{replica}") == 1
+        assert pair.a.value(f"@@global.rpl_semi_sync_{source}_wait_point") == "AFTER_SYNC"
         mark = Mark(7, 3, on=True)
         write_mark(session, "scratch", mark, Deadline(2))
         assert look(pair.a).mark == mark

@@ -327,3 +327,33 @@ def test_a_configuration_without_a_replication_account_is_warned_of() -> None:
 )
 def test_the_exit_code_is_that_of_the_worst(found: list[Diagnosis], code: int) -> None:
     assert exit_code(found) == code
+
+
+# -- lossless
+
+LOSSLESS = replace(POLICY, durability="lossless")
+WAITS = {"rpl_semi_sync_master_enabled": "OFF", "rpl_semi_sync_slave_enabled": "ON"}
+WAITS_MYSQL = {"rpl_semi_sync_source_enabled": "OFF", "rpl_semi_sync_replica_enabled": "ON"}
+
+
+def lossless(seen: ServerSeen) -> list[str]:
+    return rules(database.judge(LOSSLESS, [seen]))
+
+
+def test_servers_that_acknowledge_are_fine_under_lossless() -> None:
+    assert lossless(_set(HERE, **WAITS, rpl_semi_sync_slave_kill_conn_timeout="1")) == []
+    assert lossless(_set(MYSQL, **WAITS_MYSQL)) == []
+
+
+def test_a_server_without_semi_sync_is_found_under_lossless_only() -> None:
+    assert lossless(MYSQL) == ["semi-sync-missing"] and settings(MYSQL) == []
+
+
+def test_a_server_that_acknowledges_nothing_is_found() -> None:
+    assert lossless(_set(HERE, **{**WAITS, "rpl_semi_sync_slave_enabled": "OFF"})) == ["semi-sync-deaf"]
+    assert lossless(_set(MYSQL, **{**WAITS_MYSQL, "rpl_semi_sync_replica_enabled": "OFF"})) == ["semi-sync-deaf"]
+
+
+def test_a_takeover_that_would_wait_for_a_dead_source_is_warned_of() -> None:
+    seen = _set(HERE, **WAITS, rpl_semi_sync_slave_kill_conn_timeout="5")
+    assert lossless(seen) == ["semi-sync-kill-timeout"]

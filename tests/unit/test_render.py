@@ -98,6 +98,19 @@ def test_the_server_boots_closed_with_a_number_of_its_own(flavor: Flavor) -> Non
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)
+def test_lossless_waits_for_ever_and_both_nodes_acknowledge_but_neither_boots_waiting(flavor: Flavor) -> None:
+    text = my_cnf(dataclasses.replace(HEALTHY, durability="lossless"), flavor)
+    source, replica = ("source", "replica") if flavor == "mysql" else ("master", "slave")
+    assert f"\nrpl_semi_sync_{source}_enabled = OFF\n" in text
+    assert f"\nrpl_semi_sync_{source}_timeout = 4294967295\n" in text
+    assert f"\nrpl_semi_sync_{source}_wait_point = AFTER_SYNC\n" in text
+    assert f"\nrpl_semi_sync_{source}_wait_no_{replica} = ON\n" in text
+    assert f"\nrpl_semi_sync_{replica}_enabled = ON\n" in text
+    assert ("plugin_load_add = semisync_source.so" in text) == (flavor == "mysql")
+    assert "semi_sync" not in my_cnf(HEALTHY, flavor)
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
 def test_the_accounts_are_plain_statements_outside_the_binary_log(flavor: Flavor) -> None:
     sql = accounts_sql(HEALTHY, flavor, with_passwords=True)
     assert statements(sql)[0] == "SET SESSION sql_log_bin = 0"

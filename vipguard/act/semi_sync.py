@@ -24,7 +24,7 @@ def set_source(session: Session, on: bool, deadline: Deadline) -> None:
             ]
             if waiting:
                 raise CouldNotDo(f"commits wait on the closed server (sessions {waiting})", refused=True)
-        row = session.ask((words.set_source(on), words.source_enabled), deadline)[1][0]
+        row = session.ask((*words.set_source(on), words.source_enabled), deadline)[-1][0]
         if row[0] not in ((b"1", b"ON") if on else (b"0", b"OFF")):
             raise CouldNotDo("the server did not take it")
 

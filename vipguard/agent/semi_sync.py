@@ -28,7 +28,7 @@ def keep(draft: Draft) -> None:
         return
     if not isinstance(world.phase, Resting | Writing):
         return
-    if server.asked_at_s < max(world.phase.since_s, world.acks.tried_s):
+    if server.asked_at_s < world.phase.since_s or server.asked_at_s <= world.acks.tried_s:
         return
     semi = server.facts.semi_sync
     if semi is None:
@@ -117,18 +117,17 @@ def _mark(draft: Draft, mark: Mark) -> None:
 
 
 def source_set(draft: Draft, on: bool) -> None:
-    """The effect read it back: that is newer than the last look."""
-    server, acks = draft.world.server, draft.world.acks
+    """The effect read it back. Only that is newer than the last look, so nothing else is due before the next one."""
     draft.note("semi-sync", "source-on" if on else "source-off-now")
-    draft.set(acks=replace(acks, marked_epoch=None))
+    draft.set(acks=replace(draft.world.acks, marked_epoch=None, tried_s=draft.now_s))
     draft.forget("semi-sync")
-    if server is None or server.facts is None or server.facts.semi_sync is None:
-        return
-    semi = replace(server.facts.semi_sync, source_enabled=on, source_on=on)
-    facts = replace(server.facts, semi_sync=semi)
-    draft.set(server=replace(server, facts=facts, asked_at_s=draft.now_s, seen_at_s=draft.now_s))
+    server = draft.world.server
+    if server is not None and server.facts is not None and server.facts.semi_sync is not None:
+        semi = replace(server.facts.semi_sync, source_enabled=on, source_on=on)
+        draft.set(server=replace(server, facts=replace(server.facts, semi_sync=semi)))
 
 
 def mark_written(draft: Draft, mark: Mark) -> None:
     draft.note("semi-sync", "mark-on" if mark.on else "mark-off", epoch=mark.epoch, number=mark.number)
-    draft.set(acks=replace(draft.world.acks, marked_epoch=mark.epoch if mark.on else None))
+    marked_epoch = mark.epoch if mark.on else None
+    draft.set(acks=replace(draft.world.acks, marked_epoch=marked_epoch, tried_s=draft.now_s))

@@ -24,11 +24,19 @@ def _writer(sight: Sight, semi: SemiSync) -> Said:
     if not semi.source_enabled:
         return Outcome.CRITICAL, "source-off", "writes are acknowledged without a standby"
     if not semi.source_on:
-        return Outcome.CRITICAL, "source-fell-back", "semi-sync fell back: writes are acknowledged unreplicated"
+        return (
+            Outcome.CRITICAL,
+            "source-fell-back",
+            "semi-sync fell back: writes are acknowledged unreplicated",
+        )
     if semi.clients == 0:
         return Outcome.CRITICAL, "no-replica", "no standby is connected: the next commit will wait"
     if semi.waiting and sight.commits_wait_since_s is None:
-        return Outcome.WARNING, "commits-under-way", f"{semi.waiting} commits wait for a standby at the moment"
+        return (
+            Outcome.WARNING,
+            "commits-under-way",
+            f"{semi.waiting} commits wait for a standby at the moment",
+        )
     return Outcome.OK, "source-on", f"writes wait for a standby; {semi.clients} connected"
 
 
@@ -43,7 +51,11 @@ def _standby(sight: Sight, semi: SemiSync) -> Said:
         return Outcome.CRITICAL, "unmarked", "not received from a writer that waits for this node"
     if now.wanted is not None:
         return Outcome.WARNING, "mark-on-its-way", "receiving what the writer had when it began to wait"
-    return Outcome.CRITICAL, "unmarked", "no writer was seen that waits for this node since it began to receive"
+    return (
+        Outcome.CRITICAL,
+        "unmarked",
+        "no writer was seen that waits for this node since it began to receive",
+    )
 
 
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from vipguard.doctor import semi_sync
 from vipguard.doctor.diagnosis import Diagnosis, Severity, error, warning
 from vipguard.doctor.survey import ServerSeen, Source
 from vipguard.model.policy import MARIADB, MYSQL, Policy, Replication
@@ -62,6 +63,7 @@ def judge(policy: Policy, servers: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
         yield from _numbers(policy, seen)
         yield from _boot(seen)
         yield from _sources(policy, seen)
+        yield from semi_sync.judge(policy, seen)
     yield from _among(asked)
 
 

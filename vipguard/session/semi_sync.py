@@ -10,6 +10,7 @@ from ..model.policy import MARIADB, Flavor
 from .wire import Row
 
 WAITING = "semi-sync ACK"  # in a session's state: its commit waits for a replica
+FOR_EVER_MS = 4294967295  # the most that MySQL takes: 49 days
 _ENABLED = ("source_enabled", "replica_enabled")
 _STATUS = ("source_status", "source_clients", "source_wait_sessions", "source_yes_tx", "replica_status")
 
@@ -54,8 +55,18 @@ class Words:
             replica_on=value["replica_status"] == "ON",
         )
 
-    def set_source(self, on: bool) -> str:
-        return f"SET GLOBAL {self.variable(self.source)} = {int(on)}"
+    def set_source(self, on: bool) -> tuple[str, ...]:
+        """With it, whatever the configuration says: no fallback, and nobody sees a commit that waits."""
+        switch = f"SET GLOBAL {self.variable(self.source)} = {int(on)}"
+        if not on:
+            return (switch,)
+        prefix = f"SET GLOBAL rpl_semi_sync_{self.source}"
+        return (
+            f"{prefix}_timeout = {FOR_EVER_MS}",
+            f"{prefix}_wait_point = AFTER_SYNC",
+            f"{prefix}_wait_no_{self.replica} = 1",
+            switch,
+        )
 
     @property
     def source_enabled(self) -> str:
