@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pymysql
@@ -63,6 +65,29 @@ def test_on_mysql_ending_its_session_does_not(mysql: Pair) -> None:
         commit = Waiting(mysql)
         kill_it(commit)
         assert not commit.exposed and commit.waits
+        commit.end()
+
+
+def shut_down(commit: Waiting) -> None:
+    os.kill(commit.pair.a.pid, signal.SIGTERM)
+    wait_until(lambda: not commit.pair.a.alive and commit.acknowledged is not None, 20)
+
+
+def test_on_mysql_a_clean_shutdown_acknowledges_it(mysql: Pair) -> None:
+    with semi_sync(mysql):
+        commit = Waiting(mysql)
+        shut_down(commit)
+        assert commit.acknowledged is True
+        mysql.a.start()
+        commit.end()
+
+
+def test_on_mariadb_a_clean_shutdown_does_not(mariadb: Pair) -> None:
+    with semi_sync(mariadb):
+        commit = Waiting(mariadb)
+        shut_down(commit)
+        assert commit.acknowledged is False
+        mariadb.a.start()
         commit.end()
 
 
