@@ -38,7 +38,8 @@ def test_a_fenced_peer_is_out_and_the_takeover_goes_on_at_once(guarded: Guarded)
             assert standby.read(TOLD).splitlines() == [
                 "action=off", f"nodename={writer.name}", "plug=17", f"ip={writer.name}-ipmi"
             ]  # fmt: skip
-            assert '"solo":true' in standby.read("/var/lib/vipguard/state.json"), "it wrote alone, and knows it"
+            state = "/var/lib/vipguard/state.json"
+            guarded.lab.wait(lambda: '"solo":true' in standby.read(state), 5, "it to know that it wrote alone")
         guarded.wait_writer(standby)
         guarded.wait_track(writer, "1", within_s=15)
         guarded.wait_said(standby, "event=solo-ends")

@@ -19,7 +19,7 @@ def test_a_killed_writer_is_taken_over_with_all_that_was_acknowledged_before_a_p
     guarded.lab.wait(lambda: writer.mysqld.replication_threads() == ("Yes", "Yes"), 10, "the old writer to rejoin")
     guarded.lab.wait(lambda: after.lost(writer) == [], 10, "the old writer to have the new rows")
     assert guarded.lab.writer() is standby and writer.mysqld.read_only() is True
-    assert guarded.said(writer, "event=rejoin", "rule=joined")
+    guarded.wait_said(writer, "event=rejoin", "rule=joined")
 
 
 def test_under_full_load_only_what_was_not_yet_sent_is_lost_and_the_old_writer_says_so(guarded: Guarded) -> None:

@@ -11,7 +11,7 @@ import pymysql
 import pytest
 from guarded import TRACK, Guarded
 
-from vipguard.lab import Node, faults
+from vipguard.lab import Node, faults, wait_until
 from vipguard.lab.node import CONFIG_FILE
 
 Blocker = Callable[[Node], contextlib.AbstractContextManager[None]]
@@ -90,8 +90,13 @@ def stopped_keepalived(node: Node) -> Iterator[None]:
 
 @contextlib.contextmanager
 def track_file_of_another_hand(node: Node) -> Iterator[None]:
-    """keepalived is in FAULT a moment later, and takes the VIP away."""
-    node.write(TRACK, "0\n")
+    """keepalived is in FAULT a moment later, and takes the VIP away; written again where the agent was faster."""
+
+    def taken_away() -> bool:
+        node.write(TRACK, "0\n")
+        return not node.has_vip()
+
+    wait_until(taken_away, 5, lambda: "keepalived to see the 0")
     yield
 
 

@@ -400,6 +400,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
     if world.policy.lossless:
         solo = world.memory.solo  # it was settled before the opening
+    draft.set(solo_ordered=solo)  # written again until it is on disk, should another memory be on its way there
     draft.send(Announce(2.0))
     hooks.after_open(draft, takeover.reserved)
     draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo, open=True)))
