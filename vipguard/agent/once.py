@@ -102,16 +102,15 @@ def _agent_answers(policy: Policy) -> bool:
 
 def reconcile(policy: Policy, within_s: float) -> str:
     """One reconcile, bounded by `within_s` seconds. Returns what was done in a sentence; raises CouldNotDo."""
-    try:
-        answer = ask(policy.paths.agent_socket, "hook", ASK_S)
+    if answer := _wake(policy):
         return f"the agent answers ({answer}) and was woken"
-    except VipguardError as exc:
-        _log.info("hook", rule="no-agent", reason=str(exc))
     lock = Lock(policy.paths.agent_lock)
     try:
         mine = lock.take()
         world = _settle(policy, within_s, may_open=mine)
         if not mine and _wants_to_open(world):
+            if answer := _wake(policy):
+                return f"the agent answers by now ({answer})"
             lock.end_holder()
             for _ in range(100):
                 if lock.take():
@@ -121,6 +120,15 @@ def reconcile(policy: Policy, within_s: float) -> str:
         return f"reconciled once: {type(world.phase).__name__.lower()}"
     finally:
         lock.close()
+
+
+def _wake(policy: Policy) -> str | None:
+    """What the agent answers; None where none does. One that has just started needs a moment for that."""
+    try:
+        return ask(policy.paths.agent_socket, "hook", ASK_S)
+    except VipguardError as exc:
+        _log.info("hook", rule="no-agent", reason=str(exc))
+        return None
 
 
 def _wants_to_open(world: World) -> bool:
