@@ -186,7 +186,8 @@ def test_a_healthy_standby_can_be_copied_too_and_its_reader_is_none_the_worse(su
     assert "can take over" in done.stdout and not client.seen().errors
     lab.wait(lambda: gtids(writer) == gtids(standby), 10, "the copy to have caught up")
     assert threads(writer) == threads(standby)
-    assert not lab.trouble() and lab.writer() is writer
+    lab.wait(lambda: not lab.trouble(), 10, "a healthy pair")
+    assert lab.writer() is writer
     with faults.kill_mysqld(writer):
         guarded.wait_writer(standby)
         after = guarded.write(10)

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import Absent, CouldNotDo, Silent, VipguardError
@@ -25,6 +25,8 @@ from .step import step
 ASK_S = 10.0
 AGAIN_S = 0.25
 SOURCE_S = 60.0
+HOLD_S = 30.0
+QUIET_S = 0.5
 PATIENCE_S = 15.0  # until somebody is told that a server does not come back
 
 
@@ -42,7 +44,8 @@ class Tell(Protocol):
 class Plan:
     """`follows` is the address of the node to replicate from afterwards. `datadir` as the server told it.
 
-    `readers`: the nodes that replicated from this one before the copy, by name.
+    `began_at` (seconds since 1970): what was copied since then is of this copy; `again`: another run began it. `held`
+    collects the names of the nodes that are kept from replicating from here.
     """
 
     policy: Policy
@@ -51,8 +54,10 @@ class Plan:
     writer: Node
     follows: str
     datadir: str
-    readers: tuple[str, ...]
     deadline: Deadline
+    began_at: float
+    again: bool
+    held: set[str] = field(default_factory=set)
 
     def ask_writer(self) -> Session:
         """A session to the writer, with vipguard's own account."""
@@ -89,36 +94,49 @@ def readers(policy: Policy, deadline: Deadline) -> tuple[str, ...]:
     return tuple(found)
 
 
+def hold_readers(plan: Plan) -> None:
+    """The log that they read is about to vanish, which would end their IO threads for good (1236): stop them before.
+
+    An agent may start one again as long as this node looks contained, once: it has to stay quiet for a while.
+    """
+    until, quiet_s = plan.deadline.at_most(HOLD_S), time.monotonic()
+    while time.monotonic() - quiet_s < QUIET_S:
+        for name in readers(plan.policy, plan.deadline):
+            node = next(one for one in plan.policy.peers if one.name == name)
+            if plan.flavor == MARIADB and not all(c.sql_running for c in _reading(plan.policy, node, plan.deadline)):
+                raise CouldNotDo(f"{name} does not apply what it received from here, and would lose it")
+            _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).stop_io)
+            plan.held.add(name)
+            quiet_s = time.monotonic()
+        if until.expired:
+            raise CouldNotDo(f"{', '.join(plan.held)} cannot be kept from replicating from this node")
+        time.sleep(AGAIN_S)
+
+
+def _resume_readers(plan: Plan, tell: Tell) -> None:
+    """Those that were held; after a run that broke off, all that should read."""
+    for node in plan.policy.peers:
+        try:
+            channels = _reading(plan.policy, node, plan.deadline)
+            waiting = [one for one in channels if one.io == "stopped" and one.sql_running]
+            if waiting and (plan.again or node.name in plan.held):
+                _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).start_io)
+        except VipguardError as exc:
+            if node.name in plan.held:
+                tell.warn(f"start the IO thread on {node.name} again: {exc}")
+
+
 def _reading(policy: Policy, node: Node, deadline: Deadline, verb: str = "") -> list[Channel]:
     """That node's channels from this one; each is told `verb`, a statement of the dialect, if there is one."""
     session = peer_session(policy, node, deadline.at_most(ASK_S))
     try:
         channels = [one for one in look(session, deadline)[1] if one.source_host == policy.me.address]
-        if verb:
-            texts = [verb.format(session.literal(channel.name)) for channel in channels]
+        texts = [verb.format(session.literal(channel.name)) for channel in channels] if verb else []
+        if texts:
             session.ask(texts, deadline.at_most(ASK_S))
         return channels
     finally:
         session.close()
-
-
-def _stop_readers(plan: Plan) -> None:
-    """The log that they read is about to vanish, which would end their IO threads for good (1236)."""
-    for node in plan.policy.peers:
-        if node.name in plan.readers:
-            behind = [one for one in _reading(plan.policy, node, plan.deadline) if not one.sql_running]
-            if behind and plan.flavor == MARIADB:
-                raise CouldNotDo(f"{node.name} does not apply what it received from here, and would lose it")
-            _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).stop_io)
-
-
-def _resume_readers(plan: Plan, tell: Tell) -> None:
-    for node in plan.policy.peers:
-        if node.name in plan.readers:
-            try:
-                _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).start_io)
-            except VipguardError as exc:
-                tell.warn(f"start the IO thread on {node.name} again: {exc}")
 
 
 def make(plan: Plan, tell: Tell) -> GtidSet:
@@ -129,8 +147,8 @@ def make(plan: Plan, tell: Tell) -> GtidSet:
     from . import copy_mariadb, copy_mysql
 
     with step("copy the writer"):
-        _stop_readers(plan)
         if plan.policy.copy.command:
+            hold_readers(plan)
             position = _by_command(plan, tell)
             if plan.flavor == MARIADB:
                 copy_mariadb.settle(plan, position)

@@ -16,7 +16,7 @@ from ..model.gtid import GtidSet
 from ..model.policy import MARIADB, Node
 from ..session import Deadline, Session
 from .accounts import synchronize
-from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, peer_session
+from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, hold_readers, peer_session
 from .dump import Dump
 from .replication import look
 from .sessions import end_and_see_gone, list_sessions
@@ -77,6 +77,7 @@ def make(plan: Plan, tell: Tell) -> None:
     try:
         tell.step("removing this node's own data")
         _begin(root, plan)
+        hold_readers(plan)
         _empty(root, plan)
     finally:
         root.close()

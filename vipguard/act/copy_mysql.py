@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import CouldNotDo, Silent, VipguardError
 from ..session import Deadline, Lost, Session, SqlError
-from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, wait_for_server
+from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, hold_readers, wait_for_server
 from .sessions import kill
 
 NO_SUPERVISOR = 3707  # ER_RESTART_SERVER_FAILED: the copy is whole, the server shuts down
@@ -71,6 +71,10 @@ def make(plan: Plan, tell: Tell) -> None:
         process = session.server_process()
         try:
             _end_orphans(session, orphaned)
+            if _whole(session, plan):
+                settle(plan)
+                return
+            hold_readers(plan)
             _prepare(session, plan)
             # its own history ends here: a number that is discarded now is never given to another transaction
             with contextlib.suppress(FileNotFoundError):
@@ -105,6 +109,21 @@ def _end_orphans(session: Session, deadline: Deadline) -> None:
         if deadline.expired:
             raise Silent("a clone that was begun before does not end")
         time.sleep(AGAIN_S)
+
+
+def _whole(session: Session, plan: Plan) -> bool:
+    """Did the clone of a run that broke off come to its end by itself, of the same writer?"""
+    if not plan.again:
+        return False
+    deadline = plan.deadline.at_most(ASK_S)
+    rows = session.query(
+        "SELECT STATE, ERROR_NO, SOURCE, UNIX_TIMESTAMP(BEGIN_TIME) FROM performance_schema.clone_status",
+        deadline=deadline,
+    )
+    donor = f"{plan.writer.address}:{plan.policy.mysql.port}"
+    if not rows or (rows[0][0], int(rows[0][1] or 0), rows[0][2]) != ("Completed", 0, donor):
+        return False
+    return float(rows[0][3] or 0) >= plan.began_at
 
 
 def _prepare(session: Session, plan: Plan) -> None:

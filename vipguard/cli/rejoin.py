@@ -108,8 +108,8 @@ def _copy(policy: Policy, seen: Apart, plan: Plan) -> int:
     from ..state import mark
     from .telling import telling
 
-    mark.put(policy.paths.copy_mark, _mark(plan), over=seen.unfinished is not None or bool(seen.unfinished_reason))
-    _hold_apart(policy, seen)
+    mark.put(policy.paths.copy_mark, _mark(plan), over=plan.again)
+    _hold_apart(policy, seen, plan)
     began_s = time.monotonic()
     try:
         with telling() as tell:
@@ -126,17 +126,25 @@ def _copy(policy: Policy, seen: Apart, plan: Plan) -> int:
 
 
 def _plan(policy: Policy, seen: Apart) -> Plan:
-    from ..act.copy import Plan, readers
+    from ..act.copy import Plan
     from ..agent.apart import follows
     from ..session import Deadline
 
     assert seen.home is not None and seen.writer is not None and policy.replication is not None
     deadline = Deadline(policy.copy.within_s)
     home = seen.home
-    before = seen.unfinished.readers if seen.unfinished is not None else ()
-    reading = tuple(sorted({*before, *readers(policy, deadline)}))
+    again = seen.unfinished is not None or bool(seen.unfinished_reason)
+    began_at = seen.unfinished.began_at if seen.unfinished is not None else time.time()
     return Plan(
-        policy, policy.replication, home.flavor, seen.writer, follows(seen), home.datadir, reading, deadline
+        policy=policy,
+        replication=policy.replication,
+        flavor=home.flavor,
+        writer=seen.writer,
+        follows=follows(seen),
+        datadir=home.datadir,
+        deadline=deadline,
+        began_at=began_at,
+        again=again,
     )
 
 
@@ -150,10 +158,10 @@ def _mark(plan: Plan) -> Any:
     fields = stat_fields(os.getpid())
     assert fields is not None
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return Mark(since, plan.writer.name, plan.follows, ProcessId(os.getpid(), int(fields[19])), plan.readers)
+    return Mark(since, plan.writer.name, plan.follows, ProcessId(os.getpid(), int(fields[19])), plan.began_at)
 
 
-def _hold_apart(policy: Policy, seen: Apart) -> None:
+def _hold_apart(policy: Policy, seen: Apart, plan: Plan) -> None:
     """Nothing is destroyed before the agent has seen the mark, and rests without the VIP."""
     from ..client import status
     from ..errors import CouldNotDo
@@ -168,7 +176,7 @@ def _hold_apart(policy: Policy, seen: Apart) -> None:
         if now["phase"] == "resting" and own["copying"] and own["vip"] is False and own["track_file"] != "1":
             return
         if time.monotonic() > until_s:
-            if seen.unfinished is None and not seen.unfinished_reason:
+            if not plan.again:
                 mark.remove(policy.paths.copy_mark)  # else the data are half already
             raise CouldNotDo(
                 f"the agent does not hold this node apart: {now['phase']}, {own['rule']}; nothing was touched",

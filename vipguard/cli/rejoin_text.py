@@ -77,6 +77,7 @@ def _look_command(seen: Apart, lacking: GtidSet) -> str:
 
 
 def what_it_costs(seen: Apart, plan: Plan, *, kept: bool = False) -> Iterator[str]:
+    from ..act.copy import readers
     from ..agent.apart import databases
 
     names = databases(seen)
@@ -92,6 +93,6 @@ def what_it_costs(seen: Apart, plan: Plan, *, kept: bool = False) -> Iterator[st
             theirs = peer.evidence.facts.gtid if peer.evidence and peer.evidence.facts else None
             if name != plan.writer.name and theirs is not None and theirs.contains(seen.lacking):
                 yield f"{name} has them too: discard them there as well, before it joins"
-    for name in plan.readers:
+    for name in readers(plan.policy, plan.deadline):
         yield f"{name} does not replicate from this node meanwhile."
     yield "Until the copy is whole, and caught up, this node cannot take over."

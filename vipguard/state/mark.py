@@ -19,14 +19,13 @@ from ..session.process import is_exiting
 @dataclass(frozen=True, slots=True)
 class Mark:
     """`source` is the node that is copied. `follows`: whom this node replicated from before ("" for unknown), which
-    the copy overwrites. `readers`: who replicated from this node and does not meanwhile. `by`: the process that makes
-    the copy."""
+    the copy overwrites. `by`: the process that makes the copy. `began_at`: seconds since 1970, of the first run."""
 
     since: str
     source: str
     follows: str
     by: ProcessId
-    readers: tuple[str, ...] = ()
+    began_at: float = 0.0
 
 
 def look(path: str) -> CopyEvidence | None:
