@@ -39,7 +39,14 @@ class Story:
 
 def _entry(note: Note, wall_s: float, when: dict[str, Any]) -> dict[str, Any]:
     numbers = {key: _plain(value) for key, value in note.numbers}
-    return {"at": round(wall_s, 6), **when, "what": note.what, "rule": note.rule, "level": note.level, **numbers}
+    return {
+        "at": round(wall_s, 6),
+        **when,
+        "what": note.what,
+        "rule": note.rule,
+        "level": note.level,
+        **numbers,
+    }
 
 
 def _plain(value: object) -> object:
