@@ -340,12 +340,10 @@ class Schedule:
         for entry in list(self._running):
             self._end(entry)
         for host in self.cluster.hosts.values():
-            host.restarts = False
+            host.restarts = True  # a supervisor is there: a guard may still have to kill
             host.boot()
             host.unpause()
             host.start_server()
             host.start_agent()
             host.start_keepalived()
-            if host.mysqld is not None and host.mysqld.leaving:
-                host.restarts = True
         self.engine.tell("FAULT", "all is mended")
