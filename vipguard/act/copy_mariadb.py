@@ -27,6 +27,10 @@ OURS = "vipguard"  # not dropped: the agent reads its epoch meanwhile
 DROP_S = 600.0
 APPLY_S = 10.0
 _SIZE = "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({})"
+_FILES = (  # the statistics of a table that was filled a moment ago say nothing of it
+    "SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.INNODB_SYS_TABLESPACES"
+    " WHERE SUBSTRING_INDEX(NAME, '/', 1) IN ({})"
+)
 _NOT_SAFE = (
     "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'"
     " AND ENGINE NOT IN ('InnoDB') AND TABLE_SCHEMA IN ({}) ORDER BY 1 LIMIT 6"
@@ -101,7 +105,9 @@ def _survey(plan: Plan, tell: Tell) -> tuple[Dump, int]:
         unsafe = [row[0] for row in writer.query(_NOT_SAFE.format(listed), deadline=deadline)]
         if unsafe:
             tell.warn(f"not InnoDB, so perhaps of another moment than the rest: {', '.join(unsafe[:5])}")
-        total = int(writer.query(_SIZE.format(listed), deadline=deadline)[0][0])
+        total = max(
+            int(writer.query(text.format(listed), deadline=deadline)[0][0]) for text in (_SIZE, _FILES)
+        )
         versioned = bool(writer.query(_VERSIONED.format(listed), deadline=deadline))
     finally:
         writer.close()

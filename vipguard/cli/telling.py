@@ -27,7 +27,7 @@ def telling() -> Iterator[Tell]:
         TransferSpeedColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn()) as bar:
         yield _Bar(bar)
 
@@ -50,7 +50,7 @@ class _Bar:
             self._bar.update(self._task, completed=done, total=total)
 
     def warn(self, text: str) -> None:
-        self._bar.console.print(f"vipguard: {text}", style="yellow", highlight=False)
+        self._bar.console.print(f"vipguard: {text}", style="yellow", highlight=False, markup=False)
 
 
 class _Lines:
