@@ -1,11 +1,16 @@
-"""A test on real servers that fails is run once more, and the run says so (an `R`): the machine may be shared.
+"""What the rooms of the tests share: a second run on real servers, scratch servers, an unreachable node.
 
-It must pass then. What the pure rooms decide has no second chance: unit and sim are never run again.
+A test on real servers that fails is run once more, and the run says so (an `R`): the machine may be shared. It must
+pass then. What the pure rooms decide has no second chance: unit and sim are never run again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from scratch import Pair, pair_for_session
 
 REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packaging/")
 
@@ -14,3 +19,59 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(part in str(item.path) for part in REAL):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+# -- scratch servers: one pair of each flavour for the whole run
+
+
+@pytest.fixture(scope="session")
+def _mariadb_pair() -> Iterator[Pair]:
+    yield from pair_for_session("mariadb")
+
+
+@pytest.fixture(scope="session")
+def _mysql_pair() -> Iterator[Pair]:
+    yield from pair_for_session("mysql")
+
+
+@pytest.fixture
+def mariadb(_mariadb_pair: Pair) -> Pair:
+    _mariadb_pair.heal()
+    return _mariadb_pair
+
+
+@pytest.fixture
+def mysql(_mysql_pair: Pair) -> Pair:
+    _mysql_pair.heal()
+    return _mysql_pair
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """The same test on either flavour."""
+    found: Pair = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration of a node whose server is not running and whose peer and witness nobody has."""
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "vipguard.toml"
+    path.write_text(
+        f"""
+cluster = "orders"
+node = "db1"
+vip = {{ address = "10.73.0.100/24", interface = "lo", router_id = 51 }}
+nodes.db1 = {{ address = "127.0.0.71", priority = 200 }}
+nodes.db2 = {{ address = "127.0.0.72", priority = 180 }}
+mysql = {{ socket = "{tmp_path}/mysqld.sock", port = 1, password_file = "{password}" }}
+witness.addresses = ["127.0.0.73"]
+paths = {{ run = "{tmp_path}/run", state = "{tmp_path}/state" }}
+limits = {{ deadline_s = 0.2, lease_s = 0.3, probe_s = 0.1 }}
+"""
+    )
+    return path

@@ -29,6 +29,7 @@ from vipguard.model.policy import Flavor, Mysql, Node, Policy, Replication, Vip
 from vipguard.render.accounts import accounts_sql
 from vipguard.session import Connector, Deadline, Session, Tls
 
+TRX_POLL_S = 0.15  # asked again within 0.1 s, INNODB_TRX answers as before
 PASSWORD = "scratch % 'quoted'"
 COMMON = """[mysqld]
 user=root
@@ -304,7 +305,9 @@ class Pair:
         rows = [f"INSERT INTO test.big VALUES ({n}, REPEAT('x', 20000))" for n in range(10, 60)]
         self.a.sql("BEGIN", "UPDATE test.big SET v='new' WHERE id=1", *rows, "COMMIT")
         trx = "(SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 5)"
-        wait_until(lambda: hop.is_cut and self.b.value(trx) == 1, 10, lambda: f"{self.b.status()}")
+        wait_until(
+            lambda: hop.is_cut and self.b.value(trx) == 1, 10, lambda: f"{self.b.status()}", every_s=TRX_POLL_S
+        )
 
     @staticmethod
     def _runs(server: Server) -> bool:

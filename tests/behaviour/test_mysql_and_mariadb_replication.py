@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from scratch import Pair, took_s
+from scratch import TRX_POLL_S, Pair, took_s
 
 from vipguard.lab.wait import wait_until
 
@@ -95,6 +95,20 @@ def test_half_a_transaction_keeps_its_locks_after_the_source_is_gone(pair: Pair)
             "SET innodb_lock_wait_timeout=1", "SET sql_log_bin=0", "UPDATE test.big SET v='mine' WHERE id=1"
         )
     pair.b.kill()
+
+
+def test_a_transaction_list_asked_ten_times_a_second_never_changes(pair: Pair) -> None:
+    """INNODB_TRX is a copy, made anew only when nobody has read it for 0.1 s: who polls faster sees the past."""
+    listed = "(SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0)"
+    with pair.a.connect() as connection, connection.cursor() as cursor:
+        assert pair.a.value(listed) == 0
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO test.t (n) VALUES (1)")
+        for _ in range(20):
+            time.sleep(0.02)
+            assert pair.a.value(listed) == 0
+        time.sleep(TRX_POLL_S)
+        assert pair.a.value(listed) == 1
 
 
 def test_own_transactions_come_back_round_the_ring_and_are_left_out(pair: Pair) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from guarded import Guarded, ids_on, received_all, sets_equal
+from scratch import TRX_POLL_S
 
 from vipguard.lab import Node, WaitTimeout, wait_until
 
@@ -46,7 +47,7 @@ def send_large_transaction(guarded: Guarded, value: int) -> None:
     )
     guarded.lab.wait(lambda: relay_log_bytes(standby) > before + 1_000_000, 10, "the beginning to be there")
     with contextlib.suppress(WaitTimeout):  # MySQL may not have begun with it
-        wait_until(lambda: holds_rows(standby), 0.5, "its rows to be held")
+        wait_until(lambda: holds_rows(standby), 0.5, "its rows to be held", every_s=TRX_POLL_S)
     assert not received_all(standby, writer), "it went too fast"
 
 

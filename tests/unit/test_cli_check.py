@@ -35,30 +35,6 @@ LINE = re.compile(rf"[A-Z_]+ (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+( \|( {_PERF
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A node whose server is not running and whose peers and witness nobody has."""
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-    password.chmod(0o600)
-    path = tmp_path / "vipguard.toml"
-    path.write_text(
-        f"""
-cluster = "orders"
-node = "db1"
-vip = {{ address = "10.73.0.100/24", interface = "lo", router_id = 51 }}
-nodes.db1 = {{ address = "127.0.0.71", priority = 200 }}
-nodes.db2 = {{ address = "127.0.0.72", priority = 180 }}
-mysql = {{ socket = "{tmp_path}/mysqld.sock", port = 1, password_file = "{password}" }}
-witness.addresses = ["127.0.0.73"]
-paths = {{ run = "{tmp_path}/run", state = "{tmp_path}/state" }}
-limits = {{ deadline_s = 0.2, lease_s = 0.3, probe_s = 0.1 }}
-"""
-    )
-    (tmp_path / "run").mkdir()
-    return path
-
-
-@pytest.fixture
 def ask(config: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
     """Runs a check in this process: exit code, stdout, stderr."""
 

@@ -192,30 +192,6 @@ def test_a_duration_has_the_unit_that_fits(seconds: float, text: str) -> None:
 # -- the command
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A node whose server is not running and whose peer nobody has."""
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-    password.chmod(0o600)
-    (tmp_path / "run").mkdir()
-    path = tmp_path / "vipguard.toml"
-    path.write_text(
-        f"""
-cluster = "orders"
-node = "db1"
-vip = {{ address = "10.73.0.100/24", interface = "lo", router_id = 51 }}
-nodes.db1 = {{ address = "127.0.0.71", priority = 200 }}
-nodes.db2 = {{ address = "127.0.0.72", priority = 180 }}
-mysql = {{ socket = "{tmp_path}/mysqld.sock", port = 1, password_file = "{password}" }}
-witness.addresses = ["127.0.0.73"]
-paths = {{ run = "{tmp_path}/run", state = "{tmp_path}/state" }}
-limits = {{ deadline_s = 0.2, lease_s = 0.3, probe_s = 0.1 }}
-"""
-    )
-    return path
-
-
 @contextmanager
 def agent(config: Path, answer: bytes) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as listener:

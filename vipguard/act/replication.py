@@ -118,7 +118,7 @@ def drop_half_received(session: Session, deadline: Deadline) -> bool:
             _send(session, "STOP SLAVE {} SQL_THREAD", [one for one in channels if one.sql_running], deadline)
         elif kill(session, half, deadline):
             raise CouldNotDo("the account needs SYSTEM_USER to end an applier's session", refused=True)
-        while _applying(session, deadline):
+        while half & _appliers(session, deadline):  # INNODB_TRX asked again so soon would answer as before
             if deadline.remaining() < POLL_S:
                 raise Silent("drop what was half received: its locks are still held at the deadline")
             time.sleep(POLL_S)
@@ -128,8 +128,11 @@ def drop_half_received(session: Session, deadline: Deadline) -> bool:
 def _applying(session: Session, deadline: Deadline) -> set[int]:
     """The sessions of appliers that have a transaction open."""
     rows = session.ask(("SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX",), deadline)[0]
-    open_ids = {int(row[0] or 0) for row in rows}
-    return {row.id for row in list_sessions(session, deadline) if row.user == "system user"} & open_ids
+    return _appliers(session, deadline) & {int(row[0] or 0) for row in rows}
+
+
+def _appliers(session: Session, deadline: Deadline) -> set[int]:
+    return {row.id for row in list_sessions(session, deadline) if row.user == "system user"}
 
 
 def wait_received(session: Session, target: GtidSet, deadline: Deadline) -> GtidSet:
