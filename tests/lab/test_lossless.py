@@ -228,6 +228,32 @@ def test_an_isolated_writer_with_a_waiting_commit_is_killed_and_nobody_saw_it(lo
     assert lab.writer() is standby and -5 not in ids_on(standby)
 
 
+def test_a_writer_cut_off_from_its_standby_alone_acknowledges_nothing_while_the_other_writes(
+    lossless: Guarded,
+) -> None:
+    """Both see the witness, so under "open" both are open: the documented case. Only one of them acknowledges."""
+    lab, writer, standby = lossless.lab, lossless.writer, lossless.standby
+    lossless.two_writers_ms_max = 10_000.0
+    before = lossless.write_settled()
+    pid = writer.mysqld.pid
+    with contextlib.ExitStack() as cut:
+        cut.enter_context(faults.between_nodes(lab))
+        with Commit(writer, -7) as commit:
+            lossless.wait_said(standby, "event=takeover-complete", within_s=10)
+            standby.mysqld.sql("INSERT INTO app.t (id, node) VALUES (-8, 0)")
+            time.sleep(1.0)
+            assert commit.result is None and not commit.exposed and is_on(writer)
+            cut.close()
+            lossless.wait_said(writer, "rule=higher-epoch")
+            lab.wait(lambda: commit.result is not None, 5, "the application to be told")
+            assert commit.result != "acknowledged" and not commit.exposed
+            assert writer.mysqld.pid != pid
+    writer.mysqld.start()
+    lossless.wait_writer(standby, within_s=20)
+    lossless.wait_said(writer, "event=rejoin", "rule=diverged", within_s=15)
+    assert before.lost(standby) == [] and -8 in ids_on(standby) and -7 not in ids_on(standby)
+
+
 def test_an_isolated_writer_with_nothing_waiting_is_closed_and_lives(lossless: Guarded) -> None:
     lab, writer, standby = lossless.lab, lossless.writer, lossless.standby
     before = lossless.write_settled()
