@@ -237,6 +237,16 @@ def test_the_hook_reconciles_where_no_agent_answers(wrapper: Wrapper) -> None:
     assert done.returncode == 7
 
 
+def test_what_a_hook_says_to_keepaliveds_dev_null_is_kept_beside_the_agents_socket(wrapper: Wrapper) -> None:
+    wrapper.python("echo reconciled; echo event=closing >&2")
+    for _ in range(2):
+        argv = [str(wrapper.directory / "hook"), "/etc/vipguard/vipguard.toml", str(wrapper.agent)]
+        done = wrapper.namespace.run("sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh", *argv)
+        assert done.returncode == 0
+    log = wrapper.agent.parent / "hook.log"
+    assert log.read_text() == "reconciled\nevent=closing\n" * 2
+
+
 @pytest.mark.parametrize("name", ["check", "hook"])
 def test_the_shipped_wrappers_are_executable_and_plain_posix_sh(name: str) -> None:
     path = REPOSITORY / "keepalived" / name

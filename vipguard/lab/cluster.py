@@ -255,6 +255,8 @@ class Lab:
             for daemon in node.daemons:
                 if tail := daemon.log_tail(lines):
                     text += [f"--- {daemon.log}", tail]
+            if tail := node.hook_log_tail(lines):
+                text += [f"--- {node.name}: keepalived's hook", tail]
         return "\n".join(text)
 
     # -- helpers for tests and faults

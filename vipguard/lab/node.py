@@ -25,6 +25,7 @@ from vipguard.lab.wait import Ended, wait_until
 
 CONFIG_FILE = "/etc/vipguard/vipguard.toml"
 KEEPALIVED_FILE = "/etc/keepalived/keepalived.conf"
+HOOK_LOG = "/run/vipguard/hook.log"
 GROUP_ID = 64273
 
 
@@ -193,6 +194,13 @@ class Node:
             return self.read(paths[0]).strip() if paths else None
         except OSError:
             return None
+
+    def hook_log_tail(self, lines: int = 15) -> str:
+        """The end of what the one-shots that keepalived called have said; "" when it called none."""
+        try:
+            return "\n".join(self.read(HOOK_LOG).splitlines()[-lines:])
+        except OSError:
+            return ""
 
     def vrrp_state(self) -> str:
         """The state that keepalived logged last: MASTER, BACKUP or FAULT; "" before the first."""
