@@ -119,7 +119,7 @@ def _cut_the_writer_off(cluster: Cluster) -> None:
 
 def _kill_the_writer_of_a_slow_standby(cluster: Cluster) -> None:
     for host in cluster.hosts.values():
-        faults.slow_apply(cluster, host)
+        host.apply_s = 0.2  # slower than the clients write, whatever the seed
     cluster.run(2.0)
     faults.kill_mysqld(cluster, cluster.laws.writers()[0])
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 from core import CLOSED_FACTS, PEER_FACTS, PROCESS, Core, guarded_writer, standby, writer
-from healthy import POLICY
+from healthy import CHANNEL, GTIDS, POLICY
 
 from vipguard.agent.event import AddressSeen, KeepalivedSeen, ProcessExiting, Tick, TrackSeen
 from vipguard.agent.world import Closing, Writing
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, EpochRow, KeepalivedEvidence, ProcessId
-from vipguard.model.memory import Completed, Memory
+from vipguard.model.memory import Completed, KeptClean, KeptLag, Memory
 
 OPEN_FACTS = replace(CLOSED_FACTS, closed=False, open_lock=5, epoch=EpochRow(3, "db1", "boot-1"))
 DONE = Memory(3, Completed(3, "boot-1", PROCESS), open=True)
@@ -129,6 +129,57 @@ def test_a_refusal_at_the_start_is_not_believed_of_a_process_that_may_live() -> 
     assert core.phase == "Writing" and core.track == "1" and not core.sent(do.WriteTrack)
     core.step(ProcessExiting(PROCESS))
     assert core.phase == "Resting" and core.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
+
+
+def woken(track: str = "1") -> Core:
+    """A one-shot, or an agent, that has just begun on a closed standby whose dead writer's VIP is here already."""
+    good, clean = KeptLag("boot-1", 0.0, 998.0), KeptClean("boot-1", str(GTIDS.written_by(1, "")))
+    core = Core(memory=Memory(3, lag=good, clean=clean))
+    core.facts = replace(CLOSED_FACTS, channels=(replace(CHANNEL, io="connecting", lag_s=None),))
+    core.peer, core.vip, core.track = None, True, track
+    core.step(TrackSeen(core.track))
+    core.step(AddressSeen(core.address()))
+    return core
+
+
+def test_a_takeover_that_an_agent_finds_at_its_start_is_not_refused_for_a_disk_that_is_not_looked_at_yet() -> None:
+    core = woken()
+    for _ in range(4):
+        core.now += 0.1
+        core.see()
+        core.step(Tick(0.1))
+        core.do(do.ProbeServer)
+        core.do(do.ProbePeer)
+    assert core.phase == "Starting" and core.sent(do.ProbeDisk)
+    core.do(do.ProbeDisk)
+    core.wait(0.2)
+    assert core.phase == "Taking" and "disk-unfit" not in core.rules and not core.sent(do.WriteTrack)
+
+
+def test_a_disk_that_nobody_can_look_at_is_waited_for_in_bounds() -> None:
+    core = woken()
+    began_s = core.now
+    while "disk-unfit" not in core.rules:
+        core.now += 0.1
+        core.see()
+        core.step(Tick(0.1))
+        core.do(do.ProbeServer)
+        core.do(do.ProbePeer)
+        assert core.now < began_s + 2 * POLICY.limits.deadline_s + 0.5
+    assert core.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
+
+
+# -- what is kept for the next agent
+
+
+def test_a_lag_that_is_gone_is_kept_at_once() -> None:
+    core = standby()
+    far = replace(core.world.memory, lag=KeptLag("boot-1", 24.0, core.now - 0.1))
+    core.world = replace(core.world, memory=far)
+    core.wait(0.2)
+    core.go()
+    kept = core.world.memory.lag
+    assert kept is not None and kept.lag_s < 1.0
 
 
 # -- the track file

@@ -13,6 +13,7 @@ from .world import Resting, Taking, Writing
 
 PROMOTED_S = 60.0  # an order that could not be carried out by then is forgotten
 KEEP_LAG_S = 5.0
+KEEP_LAG_CHANGE_S = 1.0
 REMEMBER_S = 2.0
 
 
@@ -47,9 +48,8 @@ def keep(draft: Draft) -> None:
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
-        newer = kept is None or kept.boot_id != world.boot_id or good.source_s - kept.at_s >= KEEP_LAG_S
-        if newer:
-            lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
+        lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
+        if kept is None or kept.boot_id != world.boot_id or _tells_more(lag, kept):
             draft.send(Remember(REMEMBER_S, replace(memory, lag=lag)))
     if isinstance(world.phase, Resting) and world.compared and world.clean != memory.clean:
         draft.send(Remember(REMEMBER_S, replace(memory, clean=world.clean)))
@@ -67,6 +67,11 @@ def keep(draft: Draft) -> None:
     ):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
+
+
+def _tells_more(lag: KeptLag, kept: KeptLag) -> bool:
+    """Newer, or quite another: a node that has just caught up must not be too far behind for the next agent."""
+    return lag.at_s - kept.at_s >= KEEP_LAG_S or abs(lag.lag_s - kept.lag_s) >= KEEP_LAG_CHANGE_S
 
 
 def _seen_closed(draft: Draft, since_s: float) -> bool:

@@ -71,7 +71,8 @@ def _advance(draft: Draft) -> None:
 
 
 def _starting(draft: Draft) -> None:
-    """Decide nothing before the server, the addresses and every peer were seen or had their time."""
+    """Decide nothing before the server, the addresses and every peer were seen or had their time; a closed server has
+    time for its disk too: a VIP that is here already would be refused because nobody has looked at it yet."""
     world, limits = draft.world, draft.world.policy.limits
     late = draft.now_s - world.began_s > 2 * limits.deadline_s
     peers = all(peer.evidence is not None for peer in world.peers.values())
@@ -82,6 +83,9 @@ def _starting(draft: Draft) -> None:
         _start_unseen(draft, sight, late)
         return
     if facts.closed:
+        if world.disk is None and not late:
+            _look_at_disk(draft)
+            return
         outcome.rest(draft, "started", "agent-started")
         return
     if done is None or not sight.vip_here or done.boot_id != world.boot_id or done.process != facts.process:
@@ -367,8 +371,12 @@ def _look(draft: Draft) -> None:
             channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
             channels = channels or world.policy.lossless  # is it there, and near?
             draft.send(ProbePeer(limits.deadline_s, name, channels))
-    facts = world.server.facts if world.server else None
-    disk_due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S
-    if facts is not None and facts.datadir and disk_due:
+    _look_at_disk(draft)
+
+
+def _look_at_disk(draft: Draft) -> None:
+    world, facts = draft.world, draft.world.server.facts if draft.world.server else None
+    due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S
+    if facts is not None and facts.datadir and due:
         draft.set(disk_asked_s=draft.now_s)
         draft.send(ProbeDisk(2.0, facts.datadir))
