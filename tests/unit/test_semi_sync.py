@@ -20,6 +20,7 @@ from vipguard.model.effect import Care
 from vipguard.model.evidence import Answer, EpochRow, Mark, ProcessId, SemiSync, ServerFacts
 from vipguard.model.finding import Outcome
 from vipguard.model.gtid import GtidSet
+from vipguard.model.maintenance import Maintenance
 from vipguard.model.memory import Memory
 from vipguard.model.policy import Policy
 from vipguard.model.sight import PeerSight, Receiving, Sight
@@ -487,6 +488,51 @@ def test_silence_and_refusal_of_the_standby_never_switch_waiting_off(answer: Ans
     pair.semi(clients=0, waiting=3)
     pair.settle(20.0)
     assert pair.phase == "Writing" and pair.order == [] and pair.vip
+
+
+@pytest.mark.parametrize("told_writer", [True, False])
+@pytest.mark.parametrize("told_standby", [True, False])
+def test_a_standby_that_both_servers_know_in_maintenance_is_positively_out(
+    told_writer: bool, told_standby: bool
+) -> None:
+    """One that has not heard of it may take over; one whose maintenance has ended may soon."""
+    pair, out = both(), (Maintenance("db2", 1_700_000_000, None, ""),)
+    assert pair.facts is not None and pair.peer is not None
+    pair.facts = replace(pair.facts, maintenance=out if told_writer else ())
+    pair.peer = replace(pair.peer, maintenance=out if told_standby else ())
+    pair.settle()
+    assert pair.order == [], "while it follows, it is waited for"
+    pair.peer = None
+    pair.settle()
+    gone = told_writer and told_standby
+    assert pair.order == (["solo", "off", "mark off"] if gone else [])
+    assert ("every-standby-is-out" in pair.rules) is gone
+    pair.standby_is_back()
+    pair.settle()
+    assert pair.order[3:] == (["not solo", "on", "mark on"] if gone else [])
+
+
+def test_a_fenced_standby_is_positively_out_until_it_gives_a_sign_of_life() -> None:
+    pair = both()
+    pair.peer_answer, pair.pings = Answer.SILENT, True
+    pair.settle(1.0)
+    assert pair.order == []
+    name, seen = next(iter(pair.world.peers.items()))
+    pair.world = replace(pair.world, peers={name: replace(seen, fenced_s=pair.now + 0.01)})
+    pair.settle()
+    assert pair.order == ["solo", "off", "mark off"]
+
+
+def test_a_node_in_maintenance_needs_the_mark_anew() -> None:
+    pair = standby()
+    assert marked(pair) and pair.facts is not None
+    pair.facts = replace(pair.facts, maintenance=(Maintenance("db1", 1_700_000_000, None, ""),))
+    pair.settle(0.2)
+    assert not marked(pair)
+    pair.facts = replace(pair.facts, maintenance=())
+    pair.peer = None
+    pair.settle()
+    assert not marked(pair) and pair.track == "0"
 
 
 def test_commits_that_wait_are_alerted_once_and_their_end_is_told() -> None:

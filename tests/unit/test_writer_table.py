@@ -17,6 +17,7 @@ from vipguard.checks import writer
 from vipguard.model.damping import Damping
 from vipguard.model.evidence import DiskEvidence, EpochRow, KeepalivedEvidence
 from vipguard.model.gtid import GtidSet
+from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Damping as DampingPolicy
 from vipguard.model.sight import GoodLag, PeerSight, Sight
 from vipguard.model.verdict import Eligibility, Standing
@@ -24,6 +25,8 @@ from vipguard.model.verdict import Eligibility, Standing
 ERRANT = GtidSet.parse("mariadb", "1-1-9")
 LOSSLESS = replace(healthy.POLICY, durability="lossless")
 FULL_DISK = DiskEvidence(NOW_S, free_bytes=1_000_000, total_bytes=90_000_000_000, writable=True)
+OUT = (Maintenance(healthy.POLICY.node, 1_700_000_000, None, "new disk"),)
+ALL_PAUSED = (Maintenance("*", 1_700_000_000, 1_700_003_600, ""),)
 PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
 NO_PEER_FIT = {"db2": replace(WRITER.peers["db2"], eligible=False)}
@@ -46,6 +49,8 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "other-cluster": with_facts(STANDBY, other_cluster="invoices"),
         "keepalived-dead": replace(STANDBY, keepalived=DEAD_KEEPALIVED),
         "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
+        "maintenance": replace(STANDBY, maintenance=OUT),
+        "cluster-paused": replace(STANDBY, maintenance=ALL_PAUSED),
         "parked": replace(STANDBY, parked=PARKED),
         "not-read-only": with_facts(STANDBY, closed=False),
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
@@ -65,6 +70,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "candidate-ready": STANDBY,
     },
     "taking": {
+        "takeover-paused": replace(TAKER, maintenance=ALL_PAUSED),
         "takeover-server-absent": replace(TAKER, server=healthy.ABSENT),
         "takeover-server-hung": healthy.hung(TAKER),
         "takeover-server-blind": replace(TAKER, server=healthy.BLIND, server_unseen_since_s=NOW_S - 3.1),
@@ -72,10 +78,12 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
         "takeover-copy-unfinished": replace(TAKER, copying="a fresh copy of db2 was broken off"),
+        "takeover-maintenance": replace(TAKER, maintenance=OUT),
         "takeover-parked": replace(TAKER, parked=PARKED),
         "taking-over": TAKER,
     },
     "holder": {
+        "holder-paused": replace(WRITER, server=healthy.ABSENT, maintenance=ALL_PAUSED),
         "holder-server-leaving": replace(WRITER, server=healthy.ABSENT, process_lives=True),
         "holder-server-hung": healthy.hung(WRITER),
         "holder-hung-alone": replace(healthy.hung(WRITER), peers=NO_PEER_FIT),
@@ -155,6 +163,7 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda errant: _to(errant=errant), st.sampled_from((None, healthy.NOTHING, ERRANT))),
     st.builds(lambda ours: _to(io_stopped_by_us=ours), st.booleans()),
     st.just(_to(parked=PARKED)),
+    st.builds(lambda rows: _to(maintenance=rows), st.sampled_from((OUT, ALL_PAUSED))),
     st.builds(lambda address: _to(address=address), st.sampled_from((None, STANDBY.address, WRITER.address))),
 )
 
@@ -268,10 +277,11 @@ def test_null_lag_never_reads_as_zero(sight: Sight) -> None:
 
 @given(sights())
 def test_only_a_node_in_the_state_of_the_last_row_is_said_to_be_well(sight: Sight) -> None:
+    """Or one that the operator's pause lets keep what it has."""
     for standing in STANDINGS:
         verdict = writer.judge(sight, standing)
-        last = writer.TABLES[standing][-1][0]
-        assert (verdict.eligibility is Eligibility.ELIGIBLE) == (verdict.rule == last)
+        well = {writer.TABLES[standing][-1][0], "takeover-paused", "holder-paused"}
+        assert (verdict.eligibility is Eligibility.ELIGIBLE) == (verdict.rule in well)
 
 
 # -- the candidate

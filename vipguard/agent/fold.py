@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
+from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
 from .acks import see_own, see_writer
@@ -84,7 +85,7 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if evidence.facts is None:
         return world
     world = _recall(_see_process(world, evidence.facts.process))
-    return _compare(see_own(_keep_good_lag(world, evidence), evidence))
+    return _compare(_see_maintenance(see_own(_keep_good_lag(world, evidence), evidence), evidence.facts))
 
 
 def _see_process(world: World, process: ProcessId | None) -> World:
@@ -93,6 +94,14 @@ def _see_process(world: World, process: ProcessId | None) -> World:
         return world
     fresh = world.process is not None
     return replace(world, process=process, join_due=True if fresh else world.join_due)
+
+
+def _see_maintenance(world: World, facts: ServerFacts) -> World:
+    """A lossless writer goes on without a node in maintenance, so what that node has received proves nothing later."""
+    world = replace(world, maintenance=facts.maintenance)
+    if of_node(facts.maintenance, world.policy.node) is None or world.acks.receiving is None:
+        return world
+    return replace(world, acks=replace(world.acks, receiving=None))
 
 
 def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
@@ -125,7 +134,7 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
     if evidence.facts is not None and evidence.facts.channels is not None:
-        eligible, channels = _fit(world, evidence), evidence.facts.channels
+        eligible, channels = _fit(world, evidence, name), evidence.facts.channels
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s
@@ -143,7 +152,10 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     return _compare(see_writer(world, seen))
 
 
-def _fit(world: World, evidence: ServerEvidence) -> bool:
+def _fit(world: World, evidence: ServerEvidence, name: str) -> bool:
+    told = evidence.facts.maintenance if evidence.facts else ()
+    if of_node(told, name) or of_node(told, CLUSTER):
+        return False
     return writer.fit_from_afar(Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence))
 
 

@@ -46,6 +46,9 @@ def keep(draft: Draft) -> None:
         draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
     if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
+    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged)
+    if told != memory:
+        draft.send(Remember(REMEMBER_S, told))
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
         lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)

@@ -403,5 +403,6 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     draft.set(solo_ordered=solo)  # written again until it is on disk, should another memory be on its way there
     draft.send(Announce(2.0))
     hooks.after_open(draft, takeover.reserved)
-    draft.send(Remember(2.0, replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo, open=True)))
+    memory = replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo, open=True, diverged=None)
+    draft.send(Remember(2.0, memory))
     release(draft)

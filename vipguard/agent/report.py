@@ -6,10 +6,12 @@ verdict. An advert heard from it says that its keepalived is MASTER.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..checks import lag
 from ..model.evidence import ServerFacts
+from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
 from .world import Closing, Taking, World, Writing
 
@@ -20,7 +22,8 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
     """The status as JSON-ready data. Times are seconds ago (`…_ago_s`) or durations in seconds.
 
     `nodes` holds this node first, then the peers by name. `story` are the recent notes, oldest first. `errant` is ""
-    for nothing errant and null for nothing compared yet.
+    for nothing errant and null for nothing compared yet. `maintenance` are the operator's rows by this node's server
+    (`*` pauses the cluster; times are seconds since 1970); a node's own is by its own server.
     """
     sight = world.sight(now_s)
     nodes = [_own(world, sight), *(_peer(sight, peer) for peer in world.peers.values())]
@@ -35,6 +38,7 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
         "waiting": _waiting(world),
         "writers": [node["node"] for node in nodes if node["writable"]],
         "nodes": nodes,
+        "maintenance": [asdict(row) for row in sight.maintenance],
         "witnesses": {name: _ago(now_s, at_s) for name, at_s in sight.witnesses.items()},
         "story": story,
     }
@@ -75,6 +79,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "errant": None if sight.errant is None else str(sight.errant),
         "io_stopped_by_takeover": sight.io_stopped_by_us,
         "diverged": world.diverged,
+        "maintenance": _told(sight.in_maintenance),
         "semi_sync": _semi_sync(world, sight),
         "copying": sight.copying,
         "losses": sum(sight.now_s - at_s < sight.policy.damping.window_s for at_s in sight.damping.losses),
@@ -119,6 +124,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "errant": None,
         "io_stopped_by_takeover": None,
         "diverged": None,
+        "maintenance": _told(of_node(facts.maintenance, peer.node.name)) if facts else None,
         "semi_sync": _peer_semi_sync(facts),
         "copying": None,
         "losses": None,
@@ -132,6 +138,10 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
         "alive_ago_s": _ago(sight.now_s, peer.alive_s),
     }
+
+
+def _told(row: Maintenance | None) -> dict[str, Any] | None:
+    return asdict(row) if row is not None else None
 
 
 def _semi_sync(world: World, sight: Sight) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from ..model.effect import Remember, SetSource, WriteMark
 from ..model.evidence import Mark, SemiSync, ServerFacts
-from ..model.sight import Sight
+from ..model.maintenance import of_node
+from ..model.sight import PeerSight, Sight
 from ..notify import semi_sync
 from ..notify.record import Takeover
 from .draft import Draft
@@ -68,6 +69,9 @@ def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) ->
     if memory.solo and there is not None:
         draft.say("semi-sync", "replica-is-back", node=there.node.name)
         draft.send(Remember(semi_sync.REMEMBER_S, replace(memory, solo=False)))
+    elif not memory.solo and there is None and _all_out(sight):
+        draft.note("semi-sync", "every-standby-is-out", "warning", nodes=",".join(sight.peers))
+        draft.send(Remember(semi_sync.REMEMBER_S, replace(memory, solo=True)))
     elif memory.solo and semi.source_enabled:
         if not sight.claimed_by_other:
             _set(draft, False)
@@ -84,6 +88,20 @@ def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) ->
     elif draft.world.acks.marked_epoch != phase.epoch and there is not None:
         number = facts.mark.number + 1 if facts.mark is not None else 1
         _mark(draft, Mark(phase.epoch, number, on=True))
+
+
+def _all_out(sight: Sight) -> bool:
+    """Is every other node positively out? Silence and refusal are not that."""
+    return bool(sight.peers) and all(peer.out or _out_by_operator(sight, peer) for peer in sight.peers.values())
+
+
+def _out_by_operator(sight: Sight, peer: PeerSight) -> bool:
+    """In maintenance, by this server's word and by its own when it was seen last: then it does not take over, and what
+    it has received proves nothing to it when the operator ends that."""
+    name, last = peer.node.name, peer.last.facts if peer.last is not None else None
+    if of_node(sight.maintenance, name) is None or last is None or not last.closed:
+        return False
+    return of_node(last.maintenance, name) is not None
 
 
 def _alert(draft: Draft, semi: SemiSync) -> None:

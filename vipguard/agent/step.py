@@ -133,7 +133,7 @@ def _resting(draft: Draft) -> None:
         draft.send(ResetClients(0.6, world.process))
         draft.send(RemoveVip(1.0))
         return
-    if facts is None or sight.parked or sight.copying or sight.isolated or not world.may_open:
+    if facts is None or _kept_out(sight) or sight.copying or sight.isolated or not world.may_open:
         return
     if sight.claimed_by_other:
         outcome.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
@@ -146,6 +146,11 @@ def _resting(draft: Draft) -> None:
     takeover = Takeover(draft.now_s, world.boot_id, solo_before=world.memory.solo)
     draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
     draft.forget("refused")
+
+
+def _kept_out(sight: Sight) -> bool:
+    by_operator = sight.in_maintenance is not None or sight.paused is not None
+    return sight.parked is not None or (by_operator and not sight.promoted)
 
 
 def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
@@ -173,6 +178,8 @@ def _taking(draft: Draft) -> None:
         outcome.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
     elif sight.isolated:
         outcome.abandon(draft, "isolated", "no witness and no peer answers any more")
+    elif sight.in_maintenance is not None and not sight.promoted:
+        outcome.abandon(draft, "maintenance", f"this node is in maintenance, by {sight.in_maintenance}")
     elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
         outcome.abandon(draft, "opened-by-another-hand", "the server became writable during the takeover")
     else:
@@ -350,9 +357,11 @@ def _join(draft: Draft) -> None:
         join = rejoin.standby(sight) if world.join_due else relay.before_start(sight)
     if join is None:
         return
-    diverged = join.text + f": {join.apart}" if join.rule == "diverged" else None
+    if join.rule == "diverged":
+        draft.set(diverged=f"{join.text}: {join.apart}")
+    elif join.rule in ("join", "joined"):  # whatever else is waited for compares nothing
+        draft.set(diverged=None)
     if join.rule != "join-compare-again":
-        draft.set(diverged=diverged)
         level = "error" if join.apart is not None else "info"
         draft.say("rejoin", join.rule, level, text=join.text, gtids=str(join.apart) if join.apart else "")
     if join.rule == "joined":

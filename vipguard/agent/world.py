@@ -17,6 +17,7 @@ from ..model.evidence import (
     ServerEvidence,
 )
 from ..model.gtid import GtidSet
+from ..model.maintenance import Maintenance
 from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
@@ -153,6 +154,7 @@ class World:
     compared: bool = False
     clean: KeptClean | None = None
     diverged: str | None = None
+    maintenance: tuple[Maintenance, ...] = ()
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
@@ -196,6 +198,7 @@ class World:
             own_claims=self.claims,
             memory=self.memory,
             parked=self._parked(now_s),
+            maintenance=self.maintenance,
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
             damping=self.damping,
             copying=None if self.copying is None else _unfinished(self.copying),
@@ -230,7 +233,9 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
         memory=memory,
         peers={node.name: PeerSight(node) for node in policy.peers},
         witnesses=dict.fromkeys(policy.witnesses),
-        join_due=True if memory.stopped == boot_id else None,
+        join_due=True if memory.stopped == boot_id or memory.diverged else None,
+        diverged=memory.diverged,
+        maintenance=memory.maintenance,
         good_lag=GoodLag(kept.lag_s, kept.at_s, source_s=now_s) if kept else None,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..model.evidence import Answer
 from ..model.finding import Outcome
+from ..model.maintenance import Maintenance
 from ..model.sight import Sight
 from ..model.verdict import Eligibility, Standing, Verdict
 from . import disk, errant, flapping, lag, replication, semi_sync
@@ -86,6 +87,28 @@ def _other_cluster(sight: Sight) -> Decision | None:
 
 def _parked(sight: Sight) -> Decision | None:
     return (NO, sight.parked[1], (("parked_by", sight.parked[0]),)) if sight.parked else None
+
+
+def _maintenance(sight: Sight) -> Decision | None:
+    row = sight.in_maintenance
+    return (NO, f"this node is in maintenance, by {row}", _times(row)) if row else None
+
+
+def _paused_candidate(sight: Sight) -> Decision | None:
+    row = sight.paused
+    return (NO, f"the cluster is paused, by {row}", _times(row)) if row else None
+
+
+def _paused(sight: Sight) -> Decision | None:
+    """keepalived keeps what it has, unless law 1 has it otherwise."""
+    row = sight.paused
+    if row is None or sight.isolated or sight.keepalived.alive is False:
+        return None
+    return YES, f"the cluster is paused, by {row}: the VIP stays where it is", _times(row)
+
+
+def _times(row: Maintenance) -> tuple[Number, ...]:
+    return ("since_s", row.since_s), ("until_s", row.until_s)
 
 
 def _copying(sight: Sight) -> Decision | None:
@@ -223,6 +246,8 @@ CANDIDATE: tuple[Row, ...] = (
     ("other-cluster", _other_cluster),
     ("keepalived-dead", _keepalived_dead),
     ("copy-unfinished", _copying),
+    ("maintenance", _unless_promoted(_maintenance)),
+    ("cluster-paused", _unless_promoted(_paused_candidate)),
     ("parked", _unless_promoted(_parked)),
     ("not-read-only", _writable),
     ("replication-broken", _unless_entitled(_threads)),
@@ -241,6 +266,7 @@ CANDIDATE: tuple[Row, ...] = (
 )
 
 TAKING: tuple[Row, ...] = (
+    ("takeover-paused", _unless_promoted(_paused)),
     ("takeover-server-absent", _absent),
     ("takeover-server-hung", _hung),
     ("takeover-server-blind", _blind_taker),
@@ -248,11 +274,13 @@ TAKING: tuple[Row, ...] = (
     ("takeover-keepalived-dead", _keepalived_dead),
     ("takeover-isolated", _isolated),
     ("takeover-copy-unfinished", _copying),
+    ("takeover-maintenance", _unless_promoted(_maintenance)),
     ("takeover-parked", _parked),
     ("taking-over", _yes("this node has the VIP and is taking over")),
 )
 
 HOLDER: tuple[Row, ...] = (
+    ("holder-paused", _paused),
     ("holder-server-leaving", _leaving),
     ("holder-server-hung", _hung_holder),
     ("holder-hung-alone", _hung_alone),
@@ -294,6 +322,9 @@ _DATA = frozenset(
 #: What makes a node ineligible without a fault: its own hold-off, the operator, and these rules themselves.
 NO_FAULTS = frozenset(
     {
+        "maintenance",
+        "takeover-maintenance",
+        "cluster-paused",
         "parked",
         "takeover-parked",
         "copy-unfinished",

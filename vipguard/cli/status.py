@@ -215,7 +215,21 @@ def head(status: Mapping[str, Any]) -> list[str]:
     if status["agent"] != "answers":
         reason = status["agent_reason"]
         lines.append(f"THE AGENT IS SILENT: {reason}. This is one look, without what only an agent knows.")
+    lines += [maintenance_line(row) for row in status.get("maintenance") or ()]
     return lines
+
+
+def maintenance_line(row: Mapping[str, Any]) -> str:
+    """One of the operator's rows, as a sentence."""
+    what = "THE CLUSTER IS PAUSED" if row["node"] == "*" else f"{row['node']} IS IN MAINTENANCE"
+    until = "until it is ended" if row["until_s"] is None else f"until {stamp(row['until_s'])}"
+    reason = f": {row['reason']}" if row["reason"] else ""
+    return f"{what} since {stamp(row['since_s'])}, {until}{reason}"
+
+
+def stamp(seconds: float) -> str:
+    """A moment since 1970, in this host's time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def tail(status: Mapping[str, Any]) -> list[str]:

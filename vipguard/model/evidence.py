@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from .gtid import GtidSet
+from .maintenance import Maintenance
 from .policy import Flavor
 
 
@@ -101,7 +102,7 @@ class ServerFacts:
     connection ids of the sessions the prober itself knows to be its own. `channels` is None where this round did
     not ask. `other_cluster` names a foreign cluster whose epoch row stands where ours should.
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
-    None where the server has no semi-sync.
+    None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     """
 
     flavor: Flavor
@@ -120,6 +121,7 @@ class ServerFacts:
     uuid: str = ""
     semi_sync: SemiSync | None = None
     mark: Mark | None = None
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

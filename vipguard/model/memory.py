@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .evidence import ProcessId
+from .maintenance import Maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Memory:
     `lag` and `clean` outlive the agent, not the boot. `stopped` is the boot in which a takeover stopped the IO thread,
     until replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody
     can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
-    server was seen closed again.
+    server was seen closed again. `maintenance`: the operator's rows as the server told them last. `diverged`: why this
+    node is apart, until a comparison finds otherwise.
     """
 
     epoch: int = 0
@@ -53,3 +55,5 @@ class Memory:
     stopped: str | None = None
     solo: bool = False
     open: bool = False
+    maintenance: tuple[Maintenance, ...] = ()
+    diverged: str | None = None

@@ -21,6 +21,7 @@ from .evidence import (
     ServerEvidence,
 )
 from .gtid import GtidSet
+from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
 
@@ -94,9 +95,10 @@ class Sight:
     what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the
     newest answer of any witness or peer. `own_claims`: connection ids of this agent's own claim sessions, by
     node. `io_stopped_by_us`: the last takeover stopped the IO thread and nothing started it since. `parked`: a
-    rule that keeps this node from candidacy, with its text. `promoted`: the operator said that this node shall
-    be the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
-    `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    rule that keeps this node from candidacy, with its text. `maintenance`: the operator's rows that are in force.
+    `promoted`: the operator said that this node shall be the writer, whatever is missing. `copying`: a fresh copy of
+    this node was begun and is not whole. `commits_wait_since_s`: since when commits have been waiting for an
+    acknowledgement while none came.
     """
 
     now_s: float
@@ -118,6 +120,7 @@ class Sight:
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
+    maintenance: tuple[Maintenance, ...] = ()
     promoted: bool = False
     damping: Damping = Damping()
     copying: str | None = None
@@ -128,6 +131,16 @@ class Sight:
     @property
     def vip_here(self) -> bool:
         return self.address is not None and self.address.vip_present
+
+    @property
+    def in_maintenance(self) -> Maintenance | None:
+        """The operator took this node out of the election."""
+        return of_node(self.maintenance, self.policy.node)
+
+    @property
+    def paused(self) -> Maintenance | None:
+        """The operator paused the cluster: nothing is promoted by itself."""
+        return of_node(self.maintenance, CLUSTER)
 
     @property
     def leaving(self) -> bool:

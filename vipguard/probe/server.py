@@ -136,6 +136,7 @@ class ServerProbe:
             uuid=said.uuid,
             semi_sync=acks,
             mark=mark,
+            maintenance=said.maintenance,
         )
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:

@@ -47,6 +47,17 @@ CREATE TABLE IF NOT EXISTS vipguard.mark (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
 """
 
+MAINTENANCE_TABLE = """\
+CREATE TABLE IF NOT EXISTS vipguard.maintenance (
+    cluster VARCHAR(64) CHARACTER SET ascii NOT NULL,
+    node VARCHAR(64) CHARACTER SET ascii NOT NULL,
+    since_s BIGINT NOT NULL,
+    until_s BIGINT NULL,
+    reason VARCHAR(100) NOT NULL,
+    PRIMARY KEY (cluster, node)
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4;
+"""
+
 
 def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str:
     """Plain statements, each ending in `;`. `policy` holds the passwords when `with_passwords`."""
@@ -66,6 +77,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         _before(flavor),
         f"-- what survives of a takeover: who opened last\nCREATE DATABASE IF NOT EXISTS vipguard;\n{EPOCH_TABLE}",
         f"-- under lossless: since when the writer waits for its standby\n{MARK_TABLE}",
+        f"-- the operator's word: who is out of the election, until when and why\n{MAINTENANCE_TABLE}",
         f"-- vipguard itself, on this host and from its peers\n{operator}",
         _replication(policy.replication, addresses, with_passwords),
         _after(flavor),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..model.evidence import Channel, EpochRow, IoState
 from ..model.gtid import GtidSet
+from ..model.maintenance import Maintenance
 from ..model.policy import MARIADB, MYSQL, Flavor
 from .wire import Row
 
@@ -30,6 +31,7 @@ class Facts:
     claim_lock: int | None
     epoch: EpochRow | None
     other_cluster: str | None
+    maintenance: tuple[Maintenance, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,10 @@ class Dialect:
         return (
             f"SELECT {self.closed}, {gtid}, @@global.server_id, @@global.datadir, {self.uuid},"
             f" IS_USED_LOCK({quote(open_lock)}), IS_USED_LOCK({quote(claim_lock)}), e.epoch, e.node, e.boot_id,"
-            f" (SELECT MIN(o.cluster) FROM vipguard.epoch o WHERE o.cluster <> {name})"
+            f" (SELECT MIN(o.cluster) FROM vipguard.epoch o WHERE o.cluster <> {name}),"
+            f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
+            f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
+            f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP()))"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -102,6 +107,7 @@ class Dialect:
             claim_lock=None if row[6] is None else int(row[6]),
             epoch=epoch,
             other_cluster=_text(row[10]) if epoch is None and row[10] is not None else None,
+            maintenance=_maintenance(_text(row[11])),
         )
 
     def own_gtid(self) -> str:
@@ -161,6 +167,15 @@ _IO: dict[bytes, IoState] = {b"Yes": "running", b"No": "stopped", b"Connecting":
 
 def _text(cell: bytes | None) -> str:
     return "" if cell is None else cell.decode("utf-8", "replace")
+
+
+def _maintenance(text: str) -> tuple[Maintenance, ...]:
+    """A list that the server cut off (group_concat_max_len) loses words of its last reason, not more."""
+    rows = []
+    for line in text.split("\x1e") if text else ():
+        node, since_s, until_s, reason = (*line.split("\x1f"), "", "", "")[:4]
+        rows.append(Maintenance(node, int(since_s or 0), int(until_s) if until_s else None, reason))
+    return tuple(rows)
 
 
 def _int(cell: bytes | None) -> int:
