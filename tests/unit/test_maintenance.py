@@ -112,6 +112,17 @@ def test_in_a_paused_cluster_a_server_that_comes_back_stays_closed_until_the_pau
     assert one.phase == "Writing"
 
 
+def test_where_nobody_writes_the_operator_lifts_it_on_the_node_that_is_to_open() -> None:
+    for rows in (PAUSED, OUT):
+        one = told(core.bereft(), rows)
+        one.step(Command("lift"))
+        one.move_vip(True)
+        one.go()
+        assert one.phase == "Writing" and "lifted-by-operator" in one.rules
+        told(one, (replace(rows[0], since_s=1_700_009_999),))
+        assert one.world.sight(one.now).maintenance, "a new word counts"
+
+
 def test_in_a_paused_cluster_an_isolated_writer_closes_all_the_same() -> None:
     one = told(core.guarded_writer(), PAUSED)
     one.pings, one.peer_answer = False, Answer.SILENT

@@ -64,7 +64,8 @@ class Reconfigured:
 @dataclass(frozen=True, slots=True)
 class Command:
     """The operator's word, from the local socket: `promote` (be the writer, whatever is missing) or `solo` (every
-    other node is out for sure), or `undamp` (count this node's losses of eligibility no more)."""
+    other node is out for sure), `undamp` (count this node's losses of eligibility no more), or `lift` (mind the present
+    maintenance and pause no more: there is no writer to end them on)."""
 
     name: str
 

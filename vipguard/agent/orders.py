@@ -19,12 +19,16 @@ REMEMBER_S = 2.0
 
 def obey(draft: Draft, command: str) -> None:
     """`promote` overrides what keeps this node from taking over, for a minute; `solo` is written to the memory;
-    `undamp` forgets the losses for which the node is parked."""
+    `undamp` forgets the losses for which the node is parked; `lift` disregards the present rows of maintenance for as
+    long as this agent runs."""
     if command == "promote":
         draft.note("ordered", "promoted-by-operator", "warning", seconds=PROMOTED_S)
         draft.set(promoted_until_s=draft.now_s + PROMOTED_S, hold_off=None)
     elif command == "undamp":
         damping.lift(draft)
+    elif command == "lift":
+        draft.note("ordered", "lifted-by-operator", "warning", rows=len(draft.world.maintenance))
+        draft.set(lifted=draft.world.maintenance)
     elif command == "solo":
         draft.note("ordered", "solo-by-operator", "warning")
         draft.set(solo_ordered=True)

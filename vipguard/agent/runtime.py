@@ -181,7 +181,7 @@ class Runtime:
             return f"{0 if may else 1} {verdict.rule}"
         if command == "status":
             return self.status()
-        if command in ("promote", "solo", "undamp"):
+        if command in ("promote", "solo", "undamp", "lift"):
             self._commands.append(Command(command))
             self._wake_at_s = self.now()
             return f"ok {command}"

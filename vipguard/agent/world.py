@@ -155,6 +155,7 @@ class World:
     clean: KeptClean | None = None
     diverged: str | None = None
     maintenance: tuple[Maintenance, ...] = ()
+    lifted: tuple[Maintenance, ...] = ()
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None
@@ -198,7 +199,7 @@ class World:
             own_claims=self.claims,
             memory=self.memory,
             parked=self._parked(now_s),
-            maintenance=self.maintenance,
+            maintenance=tuple(row for row in self.maintenance if row not in self.lifted),
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
             damping=self.damping,
             copying=None if self.copying is None else _unfinished(self.copying),

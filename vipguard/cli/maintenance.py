@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ASK_S = 2.0
 HEARD_S = 5.0
+LIFTED_S = 15.0
 POLL_S = 0.2
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -108,7 +109,10 @@ def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str
 @_cluster_option
 @pass_app
 def off(app: App, name: str | None, cluster: bool) -> int:
-    """End it. On the node itself it also ends what flap damping keeps it out for."""
+    """End it. On the node itself it also ends what flap damping keeps it out for.
+
+    Without a writer to write it down on, this node's agent goes on at once: run it on the node that is to open.
+    """
     from vipguard.act import maintenance as act
     from vipguard.client import ask
     from vipguard.errors import Absent
@@ -121,7 +125,7 @@ def off(app: App, name: str | None, cluster: bool) -> int:
             ask(policy.paths.agent_socket, "undamp", ASK_S)
         except Absent:
             click.echo("no agent runs here, so nothing is damped", err=True)
-    act.end(policy, _writer(policy), target, Deadline(ASK_S))
+    act.end(policy, _writer_after_lifting(policy, target), target, Deadline(ASK_S))
     _wait_heard(policy, target, lambda rows: all(row.node != target for row in rows))
     click.echo("the cluster is not paused" if cluster else f"{target} is not in maintenance")
     return 0
@@ -161,6 +165,31 @@ def _writer(policy: Policy) -> Node:
         return found[0]
     told = f"there are {len(found)} writers" if found else "there is no writer to write it down on"
     raise CouldNotDo(f"{told}: nothing was done; to keep a node out all the same, stop its keepalived", refused=True)
+
+
+def _writer_after_lifting(policy: Policy, target: str) -> Node:
+    """Who writes, once this node's agent disregards the word that keeps it from opening. Raises CouldNotDo."""
+    from vipguard.client import ask
+    from vipguard.errors import CouldNotDo
+    from vipguard.model.maintenance import CLUSTER
+
+    try:
+        return _writer(policy)
+    except CouldNotDo as nobody:
+        if target not in (policy.node, CLUSTER):
+            raise CouldNotDo(f"{nobody}; run it on {target}", refused=True) from nobody
+    ask(policy.paths.agent_socket, "lift", ASK_S)
+    until_s = time.monotonic() + LIFTED_S
+    while True:
+        try:
+            return _writer(policy)
+        except CouldNotDo as nobody:
+            if time.monotonic() > until_s:
+                raise CouldNotDo(
+                    f"the agent of {policy.node} goes on, but within {LIFTED_S:g} s nobody opened: run it on the node"
+                    " that is to open, and again once there is a writer"
+                ) from nobody
+        time.sleep(POLL_S)
 
 
 def _rows(policy: Policy) -> tuple[Maintenance, ...]:
