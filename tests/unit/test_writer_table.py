@@ -90,6 +90,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "holder-server-absent": replace(WRITER, server=healthy.ABSENT),
         "holder-isolated": healthy.cut_off(WRITER),
         "holder-disk-unfit": replace(WRITER, disk=FULL_DISK),
+        "holder-disk-unfit-alone": replace(WRITER, disk=FULL_DISK, peers=NO_PEER_FIT),
         "holder-server-silent": replace(WRITER, server=healthy.SILENT, server_silent_since_s=NOW_S - 0.5),
         "holder-server-blind": replace(WRITER, server=healthy.BLIND),
         "holder-healthy": WRITER,
@@ -428,6 +429,12 @@ def test_a_full_disk_takes_the_vip_only_where_another_node_could_have_it() -> No
     full = replace(WRITER, disk=FULL_DISK)
     assert not writer.judge(full, "holder").may
     assert writer.judge(replace(full, peers=NO_PEER_FIT), "holder").may
+
+
+def test_a_writer_with_a_full_disk_is_never_healthy() -> None:
+    verdict = writer.judge(replace(WRITER, disk=FULL_DISK, peers=NO_PEER_FIT), "holder")
+    assert (verdict.may, verdict.eligibility) == (True, Eligibility.UNDETERMINED)
+    assert "no other node is known eligible" in verdict.text
 
 
 def test_a_disk_that_could_not_be_looked_at_takes_no_vip() -> None:

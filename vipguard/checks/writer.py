@@ -190,6 +190,14 @@ def _disk_holder(sight: Sight) -> Decision | None:
     return decision if decision and decision[0] is NO and sight.peer_eligible else None
 
 
+def _disk_alone(sight: Sight) -> Decision | None:
+    """Not healthy: its commits fail or wait, or soon will."""
+    decision = _disk(sight)
+    if decision is None or decision[0] is not NO:
+        return None
+    return UNSEEN, decision[1] + "; no other node is known eligible", decision[2]
+
+
 def _isolated(sight: Sight) -> Decision | None:
     if not sight.isolated:
         return None
@@ -287,6 +295,7 @@ HOLDER: tuple[Row, ...] = (
     ("holder-server-absent", _absent),
     ("holder-isolated", _isolated),
     ("holder-disk-unfit", _disk_holder),
+    ("holder-disk-unfit-alone", _disk_alone),
     ("holder-server-silent", _silent),
     ("holder-server-blind", _blind),
     ("holder-healthy", _yes("this node is the writer")),
