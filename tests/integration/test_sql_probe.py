@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from scratch import Pair, Server, took_s
@@ -10,6 +11,7 @@ from scratch import Pair, Server, took_s
 from vipguard.lab.wait import wait_until
 from vipguard.model.evidence import Answer, Channel, ServerEvidence, ServerFacts
 from vipguard.model.gtid import GtidSet
+from vipguard.model.maintenance import Maintenance
 from vipguard.probe.server import ServerProbe
 from vipguard.session import Connector, Deadline, Tls, boottime_s
 
@@ -21,7 +23,7 @@ def probe_of(
 ) -> ServerProbe:
     mysql = server.mysql(**more)
     connect = Connector.peer(server.address, mysql, Tls.of(mysql)) if peer else Connector.local(mysql)
-    return ServerProbe(connect, cluster, pair.policy.claim_lock, pair.policy.open_lock)
+    return ServerProbe(connect, replace(pair.policy, cluster=cluster))
 
 
 def facts_of(evidence: ServerEvidence) -> ServerFacts:
@@ -99,6 +101,41 @@ def test_locks_and_epoch_are_seen(pair: Pair) -> None:
     assert facts.epoch is not None
     assert (facts.epoch.epoch, facts.epoch.node, facts.epoch.boot_id) == (7, "a", "boot")
     assert not facts.closed
+
+
+def test_the_operators_rows_in_force_are_told_and_others_not(pair: Pair) -> None:
+    soon = int(time.time()) + 3600
+    pair.a.sql(
+        "INSERT INTO vipguard.maintenance VALUES"
+        f" ('scratch', 'a', 1700000000, {soon}, 'neue Platte (\u00e4)'), ('scratch', '*', 1700000001, NULL, ''),"
+        " ('scratch', 'b', 1700000000, 1700000002, 'over'), ('other', 'c', 1700000000, NULL, 'foreign')"
+    )
+    found = facts_of(look(probe_of(pair, pair.a))).maintenance
+    assert found == (
+        Maintenance("*", 1700000001, None, ""),
+        Maintenance("a", 1700000000, soon, "neue Platte (\u00e4)"),
+    )
+    pair.a.sql("DELETE FROM vipguard.maintenance")
+    assert facts_of(look(probe_of(pair, pair.a))).maintenance == ()
+
+
+def test_a_long_list_of_the_operators_rows_loses_words_of_reasons_only(pair: Pair) -> None:
+    """MySQL cuts such a list at group_concat_max_len, 1024 bytes by default."""
+    rows = ", ".join(f"('scratch', 'n{n}', 1700000000, NULL, REPEAT('\u00fc', 100))" for n in range(4))
+    pair.a.sql(f"INSERT INTO vipguard.maintenance VALUES {rows}")
+    found = facts_of(look(probe_of(pair, pair.a))).maintenance
+    assert [row.node for row in found] == ["n0", "n1", "n2", "n3"]
+
+
+def test_an_ordered_move_is_told_while_its_session_lasts(pair: Pair) -> None:
+    one = probe_of(pair, pair.a)
+    assert facts_of(look(one)).moving_to is None
+    target = pair.policy.nodes[1].name
+    session = pair.a.session()
+    session.query("SELECT GET_LOCK(%s, 0)", (pair.policy.move_lock(target),), deadline=Deadline(1))
+    assert facts_of(look(one)).moving_to == target
+    session.close()
+    wait_until(lambda: facts_of(look(one)).moving_to is None, 5)
 
 
 def test_a_foreign_cluster_is_named_only_while_our_row_is_missing(pair: Pair) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 
+import healthy
 import pytest
 from scratch import Pair, Server
 from waiting import FOR_EVER_MS, PLUGINS, Waiting, install, semi_sync, status, switch, words
@@ -19,10 +21,11 @@ from vipguard.probe.server import ServerProbe
 from vipguard.session import Deadline
 
 pytestmark = pytest.mark.lab
+LOSSLESS = replace(healthy.POLICY, cluster="scratch", durability="lossless")
 
 
 def probe(server: Server) -> ServerProbe:
-    return ServerProbe(server.connector(), "scratch", "claim", "open", lossless=True)
+    return ServerProbe(server.connector(), LOSSLESS)
 
 
 def look(server: Server, one: ServerProbe | None = None) -> ServerFacts:
@@ -62,7 +65,7 @@ def test_a_mysql_without_the_plugins_is_seen_and_so_is_their_coming(mysql: Pair)
 
 
 def test_without_lossless_nothing_of_it_is_asked(pair: Pair) -> None:
-    facts = look(pair.a, ServerProbe(pair.a.connector(), "scratch", "claim", "open"))
+    facts = look(pair.a, ServerProbe(pair.a.connector(), replace(LOSSLESS, durability="async")))
     assert facts.semi_sync is None and facts.mark is None
 
 

@@ -185,7 +185,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("cluster", "", "cluster", "is empty"),
     ("cluster", "or ders", "cluster", "letters, digits"),
     ("cluster", "o';--", "cluster", "letters, digits"),
-    ("cluster", "c" * 50, "cluster", "at most 49 letters"),
+    ("cluster", "c" * 50, "cluster", "at most 46 letters"),
     ("node", "db9", "node", "add [nodes.db9] or name one of db1, db2"),
     ("silent_peer", "opened", "silent_peer", 'write "open" or "wait"'),
     ("silent_peer", ["open"], "silent_peer", 'write "open" or "wait"'),

@@ -72,8 +72,7 @@ def glance(policy: Policy, wanted: Wanted, local_s: float, peers_s: float) -> Gl
         blind["address"] = str(exc)
     world = replace(world, keepalived=KeepalivedEvidence(alive=_keepalived(policy)))
     pings = _Side(lambda: _ping(policy, wanted.pings_s)) if wanted.pings_s else None
-    locks = (policy.cluster, policy.claim_lock, policy.open_lock, policy.lossless)
-    local = ServerProbe(Connector.local(policy.mysql), *locks)
+    local = ServerProbe(Connector.local(policy.mysql), policy)
     world = see_server(world, local.look(local_s, now))
     local.close()
     asked = _ask_peers(policy, peers_s) if wanted.peers else {}
@@ -153,7 +152,7 @@ def _ask_peers(policy: Policy, deadline_s: float) -> dict[str, _Side[ServerEvide
 
 def _asking(policy: Policy, node: Node, tls: Tls, deadline_s: float) -> Callable[[], ServerEvidence]:
     connector = Connector.peer(node.address, policy.mysql, tls)
-    probe = ServerProbe(connector, policy.cluster, policy.claim_lock, policy.open_lock, policy.lossless)
+    probe = ServerProbe(connector, policy)
 
     def ask() -> ServerEvidence:
         try:

@@ -93,10 +93,9 @@ class Hands:
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
         self._for_relay = Connector.local(policy.mysql)
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
-        locks = (policy.cluster, policy.claim_lock, policy.open_lock, policy.lossless)
-        self._probe = ServerProbe(Connector.local(policy.mysql), *locks)
-        self._claimer = ServerProbe(Connector.local(policy.mysql), *locks)
-        self._peers = {name: ServerProbe(connect, *locks) for name, connect in self._remote.items()}
+        self._probe = ServerProbe(Connector.local(policy.mysql), policy)
+        self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
+        self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
         self._withheld = True  # as far as this agent can know: the one before may have done it
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)

@@ -225,7 +225,7 @@ def _server_alone(policy: Policy) -> Any:
     from vipguard.probe.server import ServerProbe
     from vipguard.session import Connector, boottime_s
 
-    probe = ServerProbe(Connector.local(policy.mysql), policy.cluster, policy.claim_lock, policy.open_lock)
+    probe = ServerProbe(Connector.local(policy.mysql), policy)
     server = probe.look(min(policy.limits.deadline_s, _left_s()), boottime_s, channels=False)
     now_s = boottime_s()
     return Sight(

@@ -103,6 +103,7 @@ class ServerFacts:
     not ask. `other_cluster` names a foreign cluster whose epoch row stands where ours should.
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
+    `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     """
 
     flavor: Flavor
@@ -122,6 +123,7 @@ class ServerFacts:
     semi_sync: SemiSync | None = None
     mark: Mark | None = None
     maintenance: tuple[Maintenance, ...] = ()
+    moving_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,3 +233,7 @@ class Policy:
     @property
     def open_lock(self) -> str:
         return f"vipguard.open.{self.cluster}"
+
+    def move_lock(self, node: str) -> str:
+        """Held on the writer's server by who wants the writer to be `node`."""
+        return f"vipguard.move.{node}.{self.cluster}"

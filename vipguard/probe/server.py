@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..errors import Absent, CouldNotLook, Silent, VipguardError
 from ..model.evidence import Answer, Channel, Mark, SemiSync, ServerEvidence, ServerFacts
+from ..model.policy import Policy
 from ..session import Deadline, Dialect, Lost, Session, dialect_of, semi_sync
 from ..session.dialect import Columns
 from ..session.wire import Row
@@ -25,19 +26,11 @@ LATE_S = 0.1  # overdue by that much: we were not running, and the silence is ou
 class ServerProbe:
     """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means.
 
-    `lossless`: it asks for semi-sync and its mark as well.
+    Under lossless it asks for semi-sync and its mark as well.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[Deadline], Session],
-        cluster: str,
-        claim_lock: str,
-        open_lock: str,
-        lossless: bool = False,
-    ) -> None:
-        self._connect, self._lossless = connect, lossless
-        self._cluster, self._claim_lock, self._open_lock = cluster, claim_lock, open_lock
+    def __init__(self, connect: Callable[[Deadline], Session], policy: Policy) -> None:
+        self._connect, self._policy = connect, policy
         self._session: Session | None = None
         self._dialect: Dialect = dialect_of("mariadb")
         self._statement = ""
@@ -137,6 +130,7 @@ class ServerProbe:
             semi_sync=acks,
             mark=mark,
             maintenance=said.maintenance,
+            moving_to=said.moving_to,
         )
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:
@@ -156,14 +150,12 @@ class ServerProbe:
         session = self._connect(deadline)
         self._dialect = dialect_of(session.flavor)
         self._columns = None
-        self._statement = self._dialect.facts(
-            session.literal, self._cluster, self._claim_lock, self._open_lock
-        )
+        self._statement = self._dialect.facts(session.literal, self._policy)
         self._more = ()
-        if self._lossless:
+        if self._policy.lossless:
             words = semi_sync.words_of(session.flavor)
             self._has_semi_sync = words.there is None or session.ask((words.there,), deadline)[0][0][0] == b"2"
             status = words.status if self._has_semi_sync else words.there or ""
-            self._more = (semi_sync.mark(session.literal, self._cluster), status)
+            self._more = (semi_sync.mark(session.literal, self._policy.cluster), status)
         self._session = session
         return session

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..model.evidence import Channel, EpochRow, IoState
 from ..model.gtid import GtidSet
 from ..model.maintenance import Maintenance
-from ..model.policy import MARIADB, MYSQL, Flavor
+from ..model.policy import MARIADB, MYSQL, Flavor, Policy
 from .wire import Row
 
 NO_SUCH_THREAD = 1094
@@ -32,6 +32,7 @@ class Facts:
     epoch: EpochRow | None
     other_cluster: str | None
     maintenance: tuple[Maintenance, ...]
+    moving_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,13 @@ class Dialect:
         """
         return f"SET GLOBAL read_only = IF(UNIX_TIMESTAMP(NOW(6)) < {until_s:.6f}, 0, 1)"
 
-    def facts(self, quote: Callable[[str], str], cluster: str, claim_lock: str, open_lock: str) -> str:
+    def facts(self, quote: Callable[[str], str], policy: Policy) -> str:
         """One SELECT for everything but the channels; read its row with `read_facts`."""
+        cluster, claim_lock, open_lock = policy.cluster, policy.claim_lock, policy.open_lock
+        moves = " ".join(
+            f"WHEN IS_USED_LOCK({quote(policy.move_lock(node.name))}) IS NOT NULL THEN {quote(node.name)}"
+            for node in policy.nodes
+        )
         gtid = self.gtid[0] if len(self.gtid) == 1 else f"CONCAT_WS(',', {', '.join(self.gtid)})"
         name = quote(cluster)
         return (
@@ -89,7 +95,7 @@ class Dialect:
             f" (SELECT MIN(o.cluster) FROM vipguard.epoch o WHERE o.cluster <> {name}),"
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
-            f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP()))"
+            f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -108,6 +114,7 @@ class Dialect:
             epoch=epoch,
             other_cluster=_text(row[10]) if epoch is None and row[10] is not None else None,
             maintenance=_maintenance(_text(row[11])),
+            moving_to=None if row[12] is None else _text(row[12]),
         )
 
     def own_gtid(self) -> str:
