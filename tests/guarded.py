@@ -78,17 +78,17 @@ class Guarded:
         self.writer = lab.wait_healthy()
         self.standby = lab.others(self.writer)[0]
         self.two_writers_ms_max = 0.0
-        self._sizes = {node.name: node.agent.log_size() for node in lab.nodes.values()}
+        self.sizes = {node.name: node.agent.log_size() for node in lab.nodes.values()}
 
     # -- what was said
 
     def log(self, node: Node) -> str:
         """The agent's log since the test began; one-shots of keepalived's hook write elsewhere."""
-        return node.agent.log_text(self._sizes[node.name])
+        return node.agent.log_text(self.sizes[node.name])
 
     def mark(self) -> None:
         """Forget what was said up to now."""
-        self._sizes = {node.name: node.agent.log_size() for node in self.lab.nodes.values()}
+        self.sizes = {node.name: node.agent.log_size() for node in self.lab.nodes.values()}
 
     def said(self, node: Node, *words: str) -> int:
         """How many lines of the log have all these words."""

@@ -142,16 +142,23 @@ class Runtime:
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
-            now_s = self.now()
-            self.world, flights = step(self.world, event, now_s)
-            for flight in flights:
-                if isinstance(flight.effect, Note):
-                    self.story.tell(flight.effect, now_s)
-                    self.alerts.tell(flight.effect, now_s, self.world.memory.epoch)
-                else:
-                    self.hands.start(flight)
+            gap_s = self.now() - self._tick_s
+            if gap_s > self.world.policy.limits.lease_s:  # it stood still in the middle of a turn
+                self._tick_s += gap_s
+                self._step(Tick(gap_s))
+            self._step(event)
         if events:  # most turns only look whether the server's process is exiting
             self._wake_at_s = wake_s(self.world, self.now())
+
+    def _step(self, event: Event) -> None:
+        now_s = self.now()
+        self.world, flights = step(self.world, event, now_s)
+        for flight in flights:
+            if isinstance(flight.effect, Note):
+                self.story.tell(flight.effect, now_s)
+                self.alerts.tell(flight.effect, now_s, self.world.memory.epoch)
+            else:
+                self.hands.start(flight)
 
     def _reread(self) -> list[Event]:
         """A configuration that is broken, or that a running agent cannot take up, is refused; the old one stays."""
