@@ -151,6 +151,21 @@ def test_a_pause_ends_it() -> None:
     assert core.phase == "Resting" and "paused" in core.rules
 
 
+def test_a_pause_in_the_middle_of_the_opening_is_told_as_a_pause() -> None:
+    """Not as a worker that was late: nobody was there to hear it, and commits that wait on a node that stood still are
+    ended with more care."""
+    core = taker()
+    core.go(do.Open)
+    core.now += 3.0
+    core.step(Tick(3.0))
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "paused"
+    assert "worker-late" not in core.rules and "open-may-have-happened" not in core.rules
+    core.do(do.Open)
+    core.wait(0.2)
+    core.go()
+    assert core.facts is not None and core.facts.closed
+
+
 def test_no_silence_from_before_a_pause_counts() -> None:
     core = standby()
     core.peer_answer = Answer.SILENT

@@ -53,11 +53,13 @@ def fold(world: World, event: Event, now_s: float) -> World:
 
 
 def _tick(world: World, gap_s: float, now_s: float) -> World:
-    """After standing still for a whole lease nothing was observed meanwhile, so no silence counts from before."""
+    """After standing still for a whole lease nothing was observed meanwhile: no silence counts from before, and no
+    worker is late because nobody was there to hear its report."""
     world = replace(world, ticks=world.ticks + 1, gap_s=gap_s)
     if gap_s <= world.policy.limits.lease_s:
         return world
-    return replace(world, watching_s=now_s, silent_since_s=None, unseen_since_s=None)
+    flights = {key: replace(flight, until_s=flight.until_s + gap_s) for key, flight in world.flights.items()}
+    return replace(world, watching_s=now_s, silent_since_s=None, unseen_since_s=None, flights=flights)
 
 
 def see_address(world: World, evidence: AddressEvidence) -> World:
