@@ -294,8 +294,26 @@ def open_by_hand(cluster: Cluster, host: Host) -> End:
     return nothing
 
 
+def order_move(cluster: Cluster, host: Host) -> End:
+    """The operator orders that another node become the writer, and withdraws it sooner or later."""
+    server = host.mysqld
+    if server is None or not server.running:
+        return nothing
+    target = cluster.engine.rng.choice([name for name in cluster.hosts if name != host.name])
+    session = server.connect("operator", guard=True, local=False)
+    server.lock(host.policy.move_lock(target), session)
+
+    def asks() -> None:
+        if session.alive:
+            session.used_s = cluster.engine.now
+            cluster.engine.at(0.5, asks)
+
+    asks()
+    return lambda: server.drop(session)
+
+
 COMMON = (kill_mysqld, crash_loop, hang_mysqld, power_off, pause_host, kill_agent, stop_agent, kill_keepalived,
-          shut_keepalived, stop_keepalived, link_down, isolate)  # fmt: skip
+          shut_keepalived, stop_keepalived, link_down, isolate, order_move)  # fmt: skip
 RARE = (stop_mysqld, lose_socket, slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_sql, cut_vrrp,
         cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
         full_disk, stop_io, stop_sql, slow_apply, open_by_hand)  # fmt: skip

@@ -72,6 +72,20 @@ def release(agent: Agent, effect: do.Release) -> Steps:
     return None
 
 
+def await_peer(agent: Agent, effect: do.AwaitPeer) -> Steps:
+    conn, until_s = Conn(agent, agent.host.cluster.hosts[effect.node]), agent.engine.now + effect.deadline_s
+    try:
+        while True:
+            have = must((yield Ask(conn, lambda server, _: server.gtid(), until_s)), "await")
+            if have.contains(effect.gtid):
+                return have
+            if agent.engine.now > until_s - 0.02:
+                raise Fail("did not come in time")
+            yield 0.005
+    finally:
+        conn.hang_up()
+
+
 def fence_peer(agent: Agent, effect: do.FencePeer) -> Steps:
     """The operator's command switches the peer's power off, where it is within reach of that."""
     yield agent.engine.between(0.1, 1.0)
@@ -152,6 +166,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.Open: open_server,
     do.SetSource: set_source,
     do.WriteMark: write_mark,
+    do.AwaitPeer: await_peer,
     do.FencePeer: fence_peer,
     do.Announce: announce,
     do.CloseServer: close_server,

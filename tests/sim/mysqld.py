@@ -187,6 +187,7 @@ class Mysqld(Process):
             datadir="/data",
             semi_sync=self.acks.facts() if self.host.policy.lossless else None,
             mark=self.disk.mark,
+            moving_to=next((n for n in self.host.cluster.hosts if self.holder(self.host.policy.move_lock(n))), None),
             process=self.pid if local else None,
         )
 

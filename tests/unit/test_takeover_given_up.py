@@ -248,7 +248,7 @@ def test_the_hold_off_differs_from_node_to_node() -> None:
         core.world = replace(core.world, server=core.server(), address=core.address())
         core.step(AddressSeen(core.address()))
         from vipguard.agent.draft import Draft
-        from vipguard.agent.outcome import hold_off
+        from vipguard.agent.phases import hold_off
 
         draft = Draft(core.world, core.now)
         hold_off(draft, "claim-denied", "both want it")

@@ -26,6 +26,7 @@ ERRANT = GtidSet.parse("mariadb", "1-1-9")
 LOSSLESS = replace(healthy.POLICY, durability="lossless")
 FULL_DISK = DiskEvidence(NOW_S, free_bytes=1_000_000, total_bytes=90_000_000_000, writable=True)
 OUT = (Maintenance(healthy.POLICY.node, 1_700_000_000, None, "new disk"),)
+MOVING = replace(healthy.SERVER, facts=replace(healthy.FACTS, moving_to="db3"))
 ALL_PAUSED = (Maintenance("*", 1_700_000_000, 1_700_003_600, ""),)
 PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
@@ -64,6 +65,9 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),
+        "moving-elsewhere": replace(
+            STANDBY, peers={"db2": replace(STANDBY.peers["db2"], evidence=MOVING), "db3": STANDBY.peers["db2"]}
+        ),
         "recovery-block": replace(BLOCKED, peers={"db2": replace(WRITER.peers["db2"], eligible=False)}),
         "damped": replace(STANDBY, damping=FLAPPED),
         "promoted-by-operator": replace(STANDBY, promoted=True),

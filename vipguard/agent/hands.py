@@ -23,6 +23,7 @@ from ..act.replication import (
     start_replication,
     stop_receiving,
     wait_applied,
+    wait_has,
     wait_received,
 )
 from ..act.rescue import examine, rescue, restore_gtid
@@ -87,7 +88,7 @@ class Hands:
     def __init__(self, policy: Policy, now: Callable[[], float], post: Callable[[Did], None]) -> None:
         self.policy, self._now, self._post = policy, now, post
         self._workers: dict[str, Worker] = {}
-        tls = Tls.of(policy.mysql)
+        self._tls = tls = Tls.of(policy.mysql)
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
@@ -174,6 +175,12 @@ class Hands:
             effect.care,
         )
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
+
+    def await_peer(self, effect: do.AwaitPeer) -> GtidSet:
+        deadline = Deadline(effect.deadline_s)
+        node = next(node for node in self.policy.nodes if node.name == effect.node)
+        with contextlib.closing(Session.peer(node.address, self.policy.mysql, self._tls, deadline)) as session:
+            return wait_has(session, effect.gtid, deadline)
 
     def fence_peer(self, effect: do.FencePeer) -> None:
         node = next(node for node in self.policy.nodes if node.name == effect.node)
@@ -323,6 +330,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,
+    do.AwaitPeer: Hands.await_peer,
     do.FencePeer: Hands.fence_peer,
     do.StopReceiving: Hands.stop_receiving,
     do.StartReceiving: Hands.start_receiving,

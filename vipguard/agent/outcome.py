@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..model.effect import (
     Announce,
     AskArp,
+    AwaitPeer,
     Care,
     Claim,
     Closed,
@@ -34,6 +35,7 @@ from ..model.effect import (
     Remember,
     RemoveVip,
     RescueRelay,
+    ResetClients,
     RunHooks,
     SetSource,
     StartReceiving,
@@ -44,20 +46,16 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
-from ..model.memory import Completed
-from ..notify import semi_sync
-from ..notify.loss import account
 from ..notify.takeover import Takeover
-from . import duplicate, hooks
+from . import duplicate, hooks, move, phases
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
 from .fold import see_address, see_gone, see_peer, see_server
-from .world import Closing, HoldOff, Resting, Taking, Writing
+from .world import Closing, Invited, Taking, Writing
 
-BACK_OFF_S = 1.0
-BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
-AGAIN = (Receive, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)  # due again by themselves
+#: due again by themselves
+AGAIN = (AwaitPeer, Receive, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
 COUNTED = (
     Claim,
     AskArp,
@@ -93,7 +91,7 @@ def land(draft: Draft, key: str) -> None:
 def _takeover(draft: Draft) -> Takeover | None:
     """The takeover that the landed flight belongs to: none when it began after the flight did."""
     phase, landed = draft.world.phase, draft.landed
-    if not isinstance(phase, Taking) or (landed is not None and landed.since_s < phase.takeover.began_s):
+    if not isinstance(phase, Taking | Invited) or (landed is not None and landed.since_s < phase.takeover.began_s):
         return None
     return phase.takeover
 
@@ -125,7 +123,7 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("closed", "read-only-verified", killed=result.killed, gtid=str(result.gtid))
             _see_closed(draft, result)
             if isinstance(draft.world.phase, Closing):
-                closed(draft, draft.world.phase)
+                phases.closed(draft, draft.world.phase)
         case KillServer(), _:
             gone = ServerEvidence(Answer.ABSENT, draft.now_s, draft.now_s, reason="killed")
             draft.world = see_gone(draft.world, effect.process, gone)
@@ -159,7 +157,11 @@ def succeeded(draft: Draft, did: Did) -> None:
         case RunHooks(), _:
             _record(draft, **hooks.ended(draft, effect, None))
         case Release(), _:
-            given_back(draft, effect.node)
+            phases.given_back(draft, effect.node)
+        case ResetClients(), _ if isinstance(draft.world.phase, Closing):
+            draft.set(phase=replace(draft.world.phase, cut=True))
+        case AwaitPeer(), _:
+            move.awaited(draft)
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -227,7 +229,7 @@ def _taken_step(draft: Draft, did: Did) -> None:
         case Open(), _:
             if not _record(draft, opened=True):
                 draft.note("opened-too-late", "stale-open", "warning")
-                begin_closing(draft, "stale-open", "an opening came through after its takeover was given up")
+                phases.begin_closing(draft, "stale-open", "an opening came through after its takeover was given up")
         case _:
             pass
 
@@ -251,7 +253,7 @@ def _claimed(draft: Draft, node: str, result: Claimed) -> None:
 def _record(draft: Draft, **changes: object) -> bool:
     """Note progress of the takeover that the landed flight belongs to; False when it belongs to none."""
     phase, takeover = draft.world.phase, _takeover(draft)
-    if not isinstance(phase, Taking) or takeover is None:
+    if not isinstance(phase, Taking | Invited) or takeover is None:
         return False
     takeover = replace(takeover, **changes)  # type: ignore[arg-type]
     draft.set(phase=replace(phase, takeover=takeover))
@@ -262,7 +264,7 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
     """A failed step of a takeover ends it; an opening that may have happened is closed at once."""
     effect, phase = did.effect, draft.world.phase
     if isinstance(effect, Release):
-        given_back(draft, effect.node)
+        phases.given_back(draft, effect.node)
     if isinstance(effect, Claim):
         draft.send(Release(0.5, effect.node))  # it may hold the lock; its lane carries this out after it
     if isinstance(effect, StopReceiving):
@@ -292,9 +294,11 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
                 _record(draft, unfenced={**phase.takeover.unfenced, effect.node: failure.text})
         case Open():
             draft.note("open-failed", "open-may-have-happened", "error", reason=failure.text)
-            hold_off(draft, "open-failed", failure.text)
-            begin_closing(draft, "open-failed", failure.text)
-        case _ if isinstance(effect, COUNTED) and isinstance(phase, Taking):
+            phases.hold_off(draft, "open-failed", failure.text)
+            phases.begin_closing(draft, "open-failed", failure.text)
+        case ResetClients() if isinstance(phase, Closing):
+            draft.set(phase=replace(phase, cut=True))
+        case _ if isinstance(effect, COUNTED) and isinstance(phase, Taking | Invited):
             _record(draft, failed=(f"{_kebab(type(effect).__name__)}-failed", failure.text))
         case _:
             draft.say(f"failed:{effect.key}", "effect-failed", "warning", reason=failure.text)
@@ -302,107 +306,3 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
 
 def _kebab(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-def rest(draft: Draft, what: str, rule: str) -> None:
-    """The server is closed or gone, and nothing is under way."""
-    draft.note(what, rule)
-    hooks.after_close(draft, rule)
-    if isinstance(draft.world.phase, Taking | Writing | Closing):
-        draft.send(DropOpener(0.5))
-    draft.set(phase=Resting(draft.now_s))
-    release(draft)
-
-
-def closed(draft: Draft, phase: Closing) -> None:
-    """The close came through, by read_only or by kill."""
-    if phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken", "holder-disk-unfit"):
-        hold_off(draft, phase.rule, phase.text)
-    rest(draft, "handed-back", phase.rule)
-
-
-def must_kill(draft: Draft, rule: str) -> bool:
-    """Do commits wait on a node that is cut off or superseded? Whatever else ends them acknowledges or shows them."""
-    semi = semi_sync.own(draft.sight)
-    return semi is not None and semi.waiting > 0 and semi_sync.care(draft.sight, rule) is Care.STRICT
-
-
-def begin_closing(draft: Draft, rule: str, text: str) -> None:
-    draft.note("closing", rule, "warning", text=text)
-    draft.set(phase=Closing(rule, text, draft.now_s, kill=must_kill(draft, rule)))
-    release(draft)
-
-
-def release(draft: Draft) -> None:
-    """Known for our own until it is seen given back: a look meanwhile must not take it for another's."""
-    for node in draft.world.claims:
-        draft.send(Release(0.5, node))
-
-
-def given_back(draft: Draft, node: str) -> None:
-    """Released, or gone with its session; what was seen before that tells of nobody else's."""
-    server, held = draft.world.server, draft.world.claims.get(node)
-    facts = server.facts if server is not None and node == draft.world.policy.node else None
-    if server is not None and facts is not None and held is not None and facts.claim_lock == held:
-        draft.set(server=replace(server, facts=replace(facts, claim_lock=None)))
-    draft.set(claims={name: held for name, held in draft.world.claims.items() if name != node})
-
-
-def hold_off(draft: Draft, rule: str, text: str) -> None:
-    """Leave the VIP to others for a while that differs from node to node."""
-    names = [node.name for node in draft.world.policy.nodes]
-    back_off_s = BACK_OFF_S + BACK_OFF_STEP_S * names.index(draft.world.policy.node)
-    draft.say("refused", rule, "warning", text=text, back_off_s=back_off_s)
-    draft.set(hold_off=HoldOff(rule, text, draft.now_s + back_off_s))
-
-
-def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
-    """Give the takeover up; an opening that is under way may still come through, so the server is closed then."""
-    opening = "Open" in draft.world.flights
-    facts = draft.world.server.facts if draft.world.server else None
-    draft.note("takeover-abandoned", rule, "warning", text=text)
-    if blame:
-        hold_off(draft, rule, text)
-    draft.send(DropOpener(0.5))
-    if isinstance(draft.world.phase, Taking):
-        acks.given_up(draft, draft.world.phase.takeover)
-    if opening or (facts is not None and not facts.closed):
-        begin_closing(draft, rule, text)
-    else:
-        draft.set(phase=Resting(draft.now_s))
-        release(draft)
-
-
-def complete(draft: Draft, takeover: Takeover) -> None:
-    """The epoch row is written: this node is the writer."""
-    world = draft.world
-    assert takeover.reserved is not None and world.process is not None
-    done = Completed(takeover.reserved, world.boot_id, world.process)
-    draft.note(
-        "takeover-complete",
-        "taken-over",
-        epoch=takeover.reserved,
-        took_ms=round((draft.now_s - takeover.began_s) * 1000, 1),
-        drained=str(takeover.drained),
-    )
-    if takeover.drained is not None:
-        loss = account(takeover.drained, draft.sight)
-        level = "info" if loss.rule in ("lost-none", "lost-no-acknowledged") else "warning"
-        unseen_ms = None if loss.unseen_s is None else round(loss.unseen_s * 1000, 1)
-        gtids = str(loss.lacking) if loss.lacking is not None else ""
-        draft.note("may-be-lost", loss.rule, level, text=loss.text, gtids=gtids, unseen_ms=unseen_ms)
-    nothing = GtidSet.empty(takeover.drained.flavor) if takeover.drained is not None else None
-    writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
-    # a mark of an earlier writer says nothing of what is written from here on, should another open meanwhile
-    draft.set(acks=replace(draft.world.acks, receiving=None))
-    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
-    fenced = bool(world.peers) and all(peer.out for peer in world.peers.values())
-    solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
-    if world.policy.lossless:
-        solo = world.memory.solo  # it was settled before the opening
-    draft.set(solo_ordered=solo)  # written again until it is on disk, should another memory be on its way there
-    draft.send(Announce(2.0))
-    hooks.after_open(draft, takeover.reserved)
-    memory = replace(world.memory, epoch=takeover.reserved, completed=done, solo=solo, open=True, diverged=None)
-    draft.send(Remember(2.0, memory))
-    release(draft)

@@ -13,7 +13,7 @@ from ..checks import lag
 from ..model.evidence import ServerFacts
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
-from .world import Closing, Taking, World, Writing
+from .world import Closing, Handing, Taking, World, Writing
 
 ADVERT_FRESH = 3.0
 
@@ -47,6 +47,8 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
 def _waiting(world: World) -> str | None:
     if isinstance(world.phase, Taking):
         return world.phase.waiting
+    if isinstance(world.phase, Handing):
+        return "target-has-all"
     return world.phase.rule if isinstance(world.phase, Closing) else None
 
 

@@ -31,7 +31,7 @@ from .hands import Hands
 from .report import snapshot
 from .step import step
 from .watch import Wake, Watch
-from .world import Closing, Taking, World, Writing, begin, wake_s
+from .world import Closing, Handing, Taking, World, Writing, begin, wake_s
 
 EXIT_POLL_S = 0.01  # how often a holder's server process is looked at: the kernel flags its end at once
 GOODBYE_S = 2.0  # how long a one-shot waits for the alerts that it gave
@@ -138,7 +138,7 @@ class Runtime:
         return min(timeout_s, EXIT_POLL_S) if self._watches_process() else timeout_s
 
     def _watches_process(self) -> bool:
-        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing)
+        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing | Handing)
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:

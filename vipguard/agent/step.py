@@ -30,11 +30,11 @@ from ..notify.handback import why_close
 from ..notify.join import Join
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import damping, duplicate, orders, outcome, semi_sync
+from . import damping, duplicate, move, orders, outcome, phases, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
-from .world import Closing, Flight, Resting, Starting, Taking, World, Writing, probing
+from .world import Closing, Flight, Handing, Invited, Resting, Starting, Taking, World, Writing, probing
 
 PEER_CHANNELS_TICKS = 10
 DISK_S = 5.0
@@ -49,6 +49,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     elif isinstance(event, Command):
         orders.obey(draft, event.name)
     outcome.expire(draft)
+    move.forget(draft)
     _advance(draft)
     _judge(draft)
     _join(draft)
@@ -86,7 +87,7 @@ def _starting(draft: Draft) -> None:
         if world.disk is None and not late:
             _look_at_disk(draft)
             return
-        outcome.rest(draft, "started", "agent-started")
+        phases.rest(draft, "started", "agent-started")
         return
     if done is None or not sight.vip_here or done.boot_id != world.boot_id or done.process != facts.process:
         _close(
@@ -107,7 +108,7 @@ def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
     absent = world.server.answer is Answer.ABSENT
     if mine is None:
         if absent or not sight.vip_here or late:
-            outcome.rest(draft, "started", "agent-started")
+            phases.rest(draft, "started", "agent-started")
     elif late or absent:  # refused: its process is gone, which is seen at once, or it lives and may commit
         draft.set(process=world.process or mine.process)
         if sight.vip_here:
@@ -128,6 +129,7 @@ def _resting(draft: Draft) -> None:
         _close(draft, *why)
         return
     if not sight.vip_here:
+        move.consider(draft)
         return
     if world.keepalived.alive is False or (sight.parked and sight.parked[0] == "adverts-stopped"):
         draft.send(ResetClients(0.6, world.process))
@@ -136,11 +138,11 @@ def _resting(draft: Draft) -> None:
     if facts is None or _kept_out(sight) or sight.copying or sight.isolated or not world.may_open:
         return
     if sight.claimed_by_other:
-        outcome.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
+        phases.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
         return
     unfit = _unfit(world, sight)
     if unfit is not None:
-        outcome.hold_off(draft, *unfit)
+        phases.hold_off(draft, *unfit)
         return
     draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
     takeover = Takeover(draft.now_s, world.boot_id, solo_before=world.memory.solo)
@@ -171,17 +173,17 @@ def _taking(draft: Draft) -> None:
     assert isinstance(phase, Taking)
     facts = world.server.facts if world.server else None
     if world.server is not None and world.server.answer is Answer.ABSENT:
-        outcome.abandon(draft, "server-absent", "the server went away during the takeover")
+        phases.abandon(draft, "server-absent", "the server went away during the takeover")
     elif not sight.vip_here:
-        outcome.abandon(draft, "vip-gone", "the VIP left during the takeover", blame=False)
+        phases.abandon(draft, "vip-gone", "the VIP left during the takeover", blame=False)
     elif world.gap_s > world.policy.limits.lease_s:
-        outcome.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
+        phases.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
     elif sight.isolated:
-        outcome.abandon(draft, "isolated", "no witness and no peer answers any more")
+        phases.abandon(draft, "isolated", "no witness and no peer answers any more")
     elif sight.in_maintenance is not None and not sight.promoted:
-        outcome.abandon(draft, "maintenance", f"this node is in maintenance, by {sight.in_maintenance}")
+        phases.abandon(draft, "maintenance", f"this node is in maintenance, by {sight.in_maintenance}")
     elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
-        outcome.abandon(draft, "opened-by-another-hand", "the server became writable during the takeover")
+        phases.abandon(draft, "opened-by-another-hand", "the server became writable during the takeover")
     else:
         _go_on(draft, phase, sight)
 
@@ -189,10 +191,10 @@ def _taking(draft: Draft) -> None:
 def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
     now = due(phase.takeover, sight)
     if now.refuse:
-        outcome.abandon(draft, now.waiting, now.text)
+        phases.abandon(draft, now.waiting, now.text)
         return
     if now.complete:
-        outcome.complete(draft, phase.takeover)
+        phases.complete(draft, phase.takeover)
         return
     if now.waiting != phase.waiting:
         elapsed_ms = round((draft.now_s - phase.takeover.began_s) * 1000, 1)
@@ -200,7 +202,7 @@ def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
         phase = replace(phase, waiting=now.waiting, waiting_since_s=draft.now_s)
         draft.set(phase=phase)
     if now.within_s is not None and draft.now_s - phase.waiting_since_s > now.within_s:
-        outcome.abandon(draft, f"{now.waiting}-timeout", f"{now.text}: not done within {now.within_s:g} s")
+        phases.abandon(draft, f"{now.waiting}-timeout", f"{now.text}: not done within {now.within_s:g} s")
         return
     for effect in now.effects:
         draft.send(effect)
@@ -211,7 +213,7 @@ def _writing(draft: Draft) -> None:
     assert isinstance(phase, Writing)
     if world.server is not None and world.server.answer is Answer.ABSENT and not sight.leaving:
         draft.note("writer-lost", "holder-server-absent", "warning", reason=world.server.reason)
-        outcome.rest(draft, "handed-back", "holder-server-absent")
+        phases.rest(draft, "handed-back", "holder-server-absent")
         return
     why = why_close(Belief(phase.epoch, world.gap_s), sight)
     if why is not None:
@@ -229,9 +231,11 @@ def _writing(draft: Draft) -> None:
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
     if facts.closed:
-        outcome.rest(draft, "found-closed", "closed-by-another-hand")
+        phases.rest(draft, "found-closed", "closed-by-another-hand")
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
+    elif move.begin(draft, phase):
+        _closing(draft)
 
 
 def _regain(draft: Draft, phase: Writing, holder: int | None) -> None:
@@ -246,10 +250,18 @@ def _closing(draft: Draft) -> None:
     """Close on one connection while another kills what blocks; past `close_s` kill the server (law 3)."""
     world, phase, limits = draft.world, draft.world.phase, draft.world.policy.limits
     assert isinstance(phase, Closing)
+    if phase.to is not None:
+        why = why_close(Belief(phase.epoch, world.gap_s), draft.sight)
+        if why is not None:  # it is no planned move any more
+            _close(draft, *why)
+            return
+        if not phase.cut:
+            draft.send(ResetClients(0.6, world.process))
+            return
     server = world.server
     asked_since = server is not None and server.asked_at_s > phase.since_s
     if asked_since and server is not None and server.answer is Answer.ABSENT and not world.process_lives:
-        outcome.closed(draft, phase)
+        phases.closed(draft, phase)
         return
     if "KillServer" in world.flights or "CloseServer" in world.flights:
         return
@@ -261,11 +273,13 @@ def _closing(draft: Draft) -> None:
         and server.facts is not None
         and server.facts.closed
     ):
-        outcome.closed(draft, phase)
+        phases.closed(draft, phase)
         return
     left_s = phase.since_s + limits.close_s - draft.now_s
     if left_s > 0 and not phase.kill:
         draft.send(CloseServer(max(left_s, limits.close_s / 2), care(draft.sight, phase.rule)))
+    elif phase.to is not None:
+        move.not_closed(draft, phase)
     elif draft.now_s >= phase.again_s:
         draft.set(phase=replace(phase, again_s=draft.now_s + AGAIN_S))
         if world.process is not None:
@@ -278,7 +292,7 @@ def _closing(draft: Draft) -> None:
 
 def _close(draft: Draft, rule: str, text: str) -> None:
     draft.note("closing", rule, "warning", text=text)
-    kill = outcome.must_kill(draft, rule)
+    kill = phases.must_kill(draft, rule)
     draft.set(phase=Closing(rule, text, draft.now_s, kill=kill), said={**draft.world.said, "closing": rule})
     _closing(draft)
 
@@ -289,6 +303,8 @@ _PHASES: dict[type, Callable[[Draft], None]] = {
     Taking: _taking,
     Writing: _writing,
     Closing: _closing,
+    Invited: move.invited,
+    Handing: move.handing,
 }
 
 
@@ -313,7 +329,7 @@ def _judge(draft: Draft) -> None:
     vip = world.address is None or world.address.vip_present
     if not world.may_open and world.track is not None:
         return  # a one-shot beside an agent that has the lock: that agent may be well and only slow, and says it anew
-    if isinstance(world.phase, Closing) or (
+    if isinstance(world.phase, Closing | Handing) or (
         isinstance(world.phase, Starting) and vip and world.track is not None
     ):
         return

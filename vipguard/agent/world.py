@@ -61,7 +61,9 @@ class Writing:
 class Closing:
     """Being closed by `rule`; past `close_s` by kill, `again_s` being the earliest time of the next attempt.
 
-    `kill`: at once, because commits wait on a node that is cut off or superseded.
+    `kill`: at once, because commits wait on a node that is cut off or superseded. `to`: a planned move to that node,
+    which kills nothing and leaves the writer of `epoch` open when it cannot be closed; its clients are `cut` first, so
+    that none of them is told that the server is read-only.
     """
 
     rule: str
@@ -69,9 +71,34 @@ class Closing:
     since_s: float
     again_s: float = 0.0
     kill: bool = False
+    to: str | None = None
+    cut: bool = False
+    epoch: int = 0
 
 
-Phase = Starting | Resting | Taking | Writing | Closing
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """Closed for a planned move, with the VIP still here: `node` must have `gtid` first; `ready` when it told so.
+
+    `back_s`: since when this node means to open again, and waits for the target's claim to end.
+    """
+
+    node: str
+    gtid: GtidSet
+    since_s: float
+    ready: bool = False
+    back_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Ordered to be the writer: claiming every node, and waiting for the VIP."""
+
+    takeover: Takeover
+    since_s: float
+
+
+Phase = Starting | Resting | Invited | Taking | Writing | Closing | Handing
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +183,7 @@ class World:
     diverged: str | None = None
     maintenance: tuple[Maintenance, ...] = ()
     lifted: tuple[Maintenance, ...] = ()
+    declined: bool = False
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     promoted_until_s: float | None = None

@@ -216,6 +216,14 @@ def _nobody_yet(sight: Sight) -> Decision | None:
     return None
 
 
+def _moving_elsewhere(sight: Sight) -> Decision | None:
+    """Without this row the VIP of a planned move could come here first. It ends when the target writes."""
+    targets = [peer.moving_to for peer in sight.peers.values() if peer.moving_to not in (None, sight.policy.node)]
+    if not targets or any(peer.node.name in targets for peer in sight.writers()):
+        return None
+    return NO, f"the writer is being moved to {targets[0]}", (("to", targets[0]),)
+
+
 def _damped(sight: Sight) -> Decision | None:
     found = flapping.damped(sight)
     return (NO, *found) if found else None
@@ -235,6 +243,11 @@ def _unless_entitled(row: Callable[[Sight], Decision | None]) -> Callable[[Sight
 def _unless_promoted(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
     """A row that the operator's word overrides."""
     return lambda sight: None if sight.promoted else row(sight)
+
+
+def _unless_ordered(row: Callable[[Sight], Decision | None]) -> Callable[[Sight], Decision | None]:
+    """A row against moves that nobody ordered."""
+    return lambda sight: None if sight.promoted or sight.ordered else row(sight)
 
 
 def _promoted(sight: Sight) -> Decision | None:
@@ -267,8 +280,9 @@ CANDIDATE: tuple[Row, ...] = (
     ("disk-unfit", _disk),
     ("isolated", _isolated),
     ("nobody-answers-yet", _nobody_yet),
-    ("recovery-block", _unless_promoted(_recovery_block)),
-    ("damped", _unless_promoted(_damped)),
+    ("moving-elsewhere", _unless_promoted(_moving_elsewhere)),
+    ("recovery-block", _unless_ordered(_recovery_block)),
+    ("damped", _unless_ordered(_damped)),
     ("promoted-by-operator", _promoted),
     ("candidate-ready", _yes("this node can take over")),
 )
@@ -334,6 +348,7 @@ NO_FAULTS = frozenset(
         "maintenance",
         "takeover-maintenance",
         "cluster-paused",
+        "moving-elsewhere",
         "parked",
         "takeover-parked",
         "copy-unfinished",

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from vipguard.lab.cluster import Lab
 from vipguard.lab.network import Traffic
 from vipguard.lab.node import Node
 from vipguard.lab.process import Daemon
+from vipguard.lab.wait import LabError
+
+DATA = "/var/lib/mysql"
+SMALL_BYTES_MAX = 1 << 30
 
 
 @contextmanager
@@ -117,13 +123,35 @@ def no_witness(lab: Lab, node: Node) -> AbstractContextManager[None]:
     return lab.switch.cut_host(node.name)
 
 
-@contextmanager
-def full_run(node: Node) -> Iterator[None]:
+def full_run(node: Node) -> AbstractContextManager[None]:
     """The node's /run has no byte left."""
-    path = node.path("/run/lab-fill")
+    return _filled(node.path("/run/lab-fill"))
+
+
+def small_data_disk(node: Node, size_mb: int) -> None:
+    """Give the node's data directory a file system of its own, before its server gets any data: that one can be
+    filled, the host's must not be. It is gone with the lab.
+    """
+    node.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", DATA])
+    node.mysqld.datadir = node.path(DATA)
+
+
+def full_data_disk(node: Node, *, left_mb: int = 0) -> AbstractContextManager[None]:
+    """The node's data directory has `left_mb` left, by default no byte. LabError where it has no small disk."""
+    found = os.statvfs(node.path(DATA))
+    if found.f_blocks * found.f_frsize > SMALL_BYTES_MAX:
+        raise LabError(f"{node.name}: its data directory has no small disk of its own")
+    return _filled(node.path(f"{DATA}/lab-fill"), left_mb * 1_000_000)
+
+
+@contextmanager
+def _filled(path: Path, left_bytes: int = 0) -> Iterator[None]:
     try:
         with path.open("wb", buffering=0) as stream:
-            for size in (1 << 16, 1 << 12, 1):
+            if left_bytes:
+                found = os.fstatvfs(stream.fileno())
+                os.posix_fallocate(stream.fileno(), 0, max(1, found.f_bavail * found.f_frsize - left_bytes))
+            for size in (1 << 16, 1 << 12, 1) if not left_bytes else ():
                 with _until_full():
                     while stream.write(bytes(size)) == size:
                         pass

@@ -121,6 +121,17 @@ class ClosePeer(OnNode):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitPeer(OnNode):
+    """Wait until a peer has applied all of `gtid`, in a lane of its own."""
+
+    gtid: GtidSet
+
+    @property
+    def worker(self) -> str:
+        return f"await:{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
 class FencePeer(OnNode):
     """Put a silent peer out by the operator's command; it has a lane of its own, for it may take long."""
 

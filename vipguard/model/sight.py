@@ -81,6 +81,12 @@ class PeerSight:
         return self.evidence is not None and self.evidence.answered
 
     @property
+    def moving_to(self) -> str | None:
+        """The node that somebody wants to be the writer in this one's place, by this one's server."""
+        facts = self.evidence.facts if self.evidence is not None and self.answered else None
+        return facts.moving_to if facts is not None else None
+
+    @property
     def out(self) -> bool:
         """Positively out: it was fenced and has given no sign of life since."""
         return self.fenced_s is not None and (self.alive_s is None or self.alive_s < self.fenced_s)
@@ -131,6 +137,11 @@ class Sight:
     @property
     def vip_here(self) -> bool:
         return self.address is not None and self.address.vip_present
+
+    @property
+    def ordered(self) -> bool:
+        """Somebody wants this node to be the writer in another's place."""
+        return any(peer.moving_to == self.policy.node for peer in self.peers.values())
 
     @property
     def in_maintenance(self) -> Maintenance | None:

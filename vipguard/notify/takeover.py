@@ -21,6 +21,7 @@ from ..model.effect import (
     Look,
     Open,
     PrepareOpen,
+    ProbePeer,
     Receive,
     Remember,
     RunHooks,
@@ -90,6 +91,7 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         return Due("claim", f"claiming {node.name}", tuple(effects), within_s=2 * limits.deadline_s)
     unseen = [name for name, kind in found.items() if kind is PeerClass.UNSEEN]
     if unseen:
+        effects += [ProbePeer(limits.deadline_s, name) for name in unseen]
         return Due("peers", f"looking at {', '.join(unseen)}", tuple(effects), within_s=2 * limits.deadline_s)
     return None
 
