@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
 
-from vipguard.lab import Lab, LabSpec, Node
+from vipguard.lab import Lab, LabSpec, Node, faults
 from vipguard.lab.spec import Flavor
 
 FLAVORS: tuple[Flavor, ...] = ("mariadb", "mysql")
@@ -91,6 +91,24 @@ def lossless(_lossless_pair: Lab) -> Iterator[Guarded]:
     make_ready(_lossless_pair)
     with laws_hold(_lossless_pair), _lossless_pair.watch() as watcher:
         guarded = Guarded(_lossless_pair, watcher)
+        yield guarded
+        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+
+
+@pytest.fixture(scope="module")
+def _small_pair(flavor: Flavor) -> Iterator[Lab]:
+    with Lab.create(LabSpec(name=f"d{os.getpid()}-{flavor}", flavor=flavor, settings=SETTINGS)) as lab:
+        for node in lab.nodes.values():
+            faults.small_data_disk(node, 400)
+        yield lab.up()
+
+
+@pytest.fixture
+def small(_small_pair: Lab) -> Iterator[Guarded]:
+    """As `guarded`, each data directory on a small disk of its own, which `faults.full_data_disk` fills."""
+    make_ready(_small_pair)
+    with laws_hold(_small_pair), _small_pair.watch() as watcher:
+        guarded = Guarded(_small_pair, watcher)
         yield guarded
         assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
 
