@@ -81,6 +81,7 @@ def test_one_fault_alone_leaves_one_writer(fault: Any, writers: bool, flavor: An
         (faults.link_down, 1.2),
         (faults.isolate, 1.2),
         (faults.power_off, 1.2),
+        (faults.order_move, 0.7),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import AwaitPeer
+from ..model.effect import AwaitPeer, ProbePeer
 from ..model.evidence import Answer
 from ..notify import switchover
-from ..notify.takeover import Takeover
+from ..notify.takeover import Takeover, due_before_the_vip
 from . import phases
 from .draft import Draft
 from .world import Closing, Handing, HoldOff, Invited, Resting, Taking, Writing
@@ -112,3 +112,10 @@ def invited(draft: Draft) -> None:
     claim = switchover.next_claim(phase.takeover, sight)
     if claim is not None:
         draft.send(claim)
+        return
+    for name in sight.peers:  # as fast as they answer: how soon the writer's close is seen is what the clients wait for
+        draft.send(ProbePeer(world.policy.limits.deadline_s, name))
+    ready = due_before_the_vip(phase.takeover, sight)
+    if ready is not None and not ready.refuse:
+        for effect in ready.effects:
+            draft.send(effect)

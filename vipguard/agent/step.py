@@ -338,7 +338,8 @@ def _judge(draft: Draft) -> None:
         return
     draft.set(track_asked=wanted)
     if world.track != wanted:
-        if wanted == "0" and vip and "WriteTrack" not in world.flights:
+        moved = world.hold_off is not None and world.hold_off.rule == "switchover"  # its clients were reset before
+        if wanted == "0" and vip and "WriteTrack" not in world.flights and not moved:
             draft.send(ResetClients(0.6, world.process))
         draft.send(WriteTrack(1.0, wanted))
 

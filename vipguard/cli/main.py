@@ -30,6 +30,7 @@ COMMANDS = {
     "status": "Show the cluster at a glance.",
     "doctor": "Find what is wrong with the configuration, the accounts and the servers.",
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",
+    "switchover": "Move the writer to another node on purpose.",
     "maintenance": "Take a node out of the election, or pause the cluster.",
     "promote": "Make this node the writer, whatever may be missing.",
     "solo": "Say that every other node is out for sure.",

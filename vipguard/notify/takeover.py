@@ -35,7 +35,7 @@ from .record import Due, Takeover, refuse
 from .semi_sync import settle
 from .silent import ARP_S, await_silent
 
-__all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due"]
+__all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due", "due_before_the_vip"]
 
 STOP_S = 3.0  # MySQL's IO thread takes 2 s to stop while it connects to a host that swallows packets
 ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
@@ -73,6 +73,14 @@ def due(takeover: Takeover, sight: Sight) -> Due:
         if step is not None:
             return step
     return _make_ready(takeover, sight, found)
+
+
+def due_before_the_vip(takeover: Takeover, sight: Sight) -> Due | None:
+    """What the target of a planned move may do as soon as every peer is closed; None while one is not."""
+    found = classes(takeover, sight)
+    if any(kind is not PeerClass.CLOSED for kind in found.values()):
+        return None
+    return _make_ready(takeover, sight, found, opening=False)
 
 
 def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
