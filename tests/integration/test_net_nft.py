@@ -11,7 +11,9 @@ import pytest
 from nets import Net, pair
 
 from vipguard.act import nft
+from vipguard.act.tcp import reset_clients
 from vipguard.errors import CouldNotDo
+from vipguard.lab.wait import wait_until
 
 VIP4, VIP6, PORT = "10.73.0.100", "fd73::64", 3306
 
@@ -98,9 +100,90 @@ def test_installing_twice_or_anew_leaves_one_rule_and_other_tables_alone(nets: t
         assert not nft.installed("orders", "eth0", VIP4, PORT)
         nft.install("a-b", "eth0", VIP4, PORT)
     listing = server.run("nft", "list", "ruleset").stdout
-    assert listing.count("reject with tcp reset") == 2
+    assert listing.count("fib daddr type != local reject with tcp reset") == 2
     assert "table inet mine" in listing
     assert nft.table_name("a-b") != nft.table_name("a_b")
+
+
+def here(server: Net, vip: str) -> socket.socket:
+    server.ip(f"addr add {vip}/{bits(vip)} dev eth0" + (" nodad" if ":" in vip else ""))
+    return listening(server, vip)
+
+
+@pytest.mark.parametrize("vip", [VIP4, VIP6])
+def test_a_shut_gate_refuses_newcomers_and_leaves_the_others_alone(nets: tuple[Net, Net], vip: str) -> None:
+    server, client = nets
+    aimed_here(server, client, vip)
+    with server.inside():
+        nft.install("orders", "eth0", vip, PORT)
+        gate = nft.Gate("orders", vip)
+    with here(server, vip) as listener:
+        with client.inside():
+            near = socket.create_connection((vip, PORT), 3)
+        far, _ = listener.accept()
+        with near, far:
+            for _ in range(2):
+                with server.inside():
+                    gate.shut()
+                    gate.shut()
+                assert attempt(client, vip) == "ConnectionRefusedError"
+                near.sendall(b"still")
+                assert far.recv(5) == b"still"
+                with server.inside():
+                    gate.open()
+                    gate.open()
+                assert attempt(client, vip, timeout_s=3) == "connected"
+            with server.inside():
+                gate.shut()
+                assert reset_clients(vip, PORT) >= 1
+            near.settimeout(2)
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
+            assert attempt(client, vip) == "ConnectionRefusedError", "who comes back at once is not taken in"
+    gate.close()
+
+
+def test_a_gate_that_a_guard_before_left_shut_is_opened(nets: tuple[Net, Net]) -> None:
+    server, client = nets
+    aimed_here(server, client, VIP4)
+    with server.inside():
+        nft.install("orders", "eth0", VIP4, PORT)
+        before = nft.Gate("orders", VIP4)
+        before.shut()
+        before.close()
+    with here(server, VIP4):
+        assert attempt(client, VIP4) == "ConnectionRefusedError"
+        with server.inside():
+            nft.Gate("orders", VIP4).open()
+        assert attempt(client, VIP4, timeout_s=3) == "connected"
+
+
+def test_a_gate_that_nobody_opens_opens_by_itself(nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, client = nets
+    monkeypatch.setattr(nft, "SHUT_S", 1)
+    aimed_here(server, client, VIP4)
+    with server.inside():
+        nft.install("orders", "eth0", VIP4, PORT)
+        gate = nft.Gate("orders", VIP4)
+        gate.shut()
+        gate.close()
+    with here(server, VIP4):
+        assert attempt(client, VIP4) == "ConnectionRefusedError"
+        wait_until(lambda: attempt(client, VIP4) == "connected", 5, "the gate to open")
+
+
+def test_without_its_rules_there_is_no_gate(nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, _ = nets
+    with server.inside():
+        gate = nft.Gate("orders", VIP4)
+        with pytest.raises(CouldNotDo):
+            gate.shut()
+        gate.open()
+        monkeypatch.setenv("PATH", "/nowhere")
+        with pytest.raises(CouldNotDo, match="the program nft is missing"):
+            gate.shut()
+        gate.open()
+        gate.close()
 
 
 def test_not_on_a_port_of_a_bridge(nets: tuple[Net, Net]) -> None:

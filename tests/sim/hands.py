@@ -122,6 +122,11 @@ def reset_clients(agent: Agent, effect: do.ResetClients) -> Steps:
     agent.host.cluster.clients_reset(agent.host)
 
 
+def shut_gate(agent: Agent, effect: do.ShutGate) -> Steps:
+    """Who connects to a closed server here writes nothing, so the gate needs no model."""
+    yield agent.engine.between(0.0005, 0.004)
+
+
 def write_track(agent: Agent, effect: do.WriteTrack) -> Steps:
     yield agent.engine.between(0.0001, 0.001)
     agent.host.cluster.laws.track_written(agent.host, effect.value)
@@ -174,6 +179,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.RunHooks: run_hooks,
     do.RemoveVip: remove_vip,
     do.ResetClients: reset_clients,
+    do.ShutGate: shut_gate,
     do.WriteTrack: write_track,
     do.Remember: remember,
 }

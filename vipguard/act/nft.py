@@ -1,19 +1,24 @@
 """How does a client learn at once that nobody has the VIP just now? By a reset instead of silence.
 
 In the gap of a move a client's SYN is dropped and its kernel tries again after a whole second. One rule on every node
-answers it: packets for the VIP's port that still arrive here while the VIP is not here are refused.
+answers it: packets for the VIP's port that still arrive here while the VIP is not here are refused. A second one
+refuses them although it is here, for as long as the gate is shut: around a close and an opening, so that nobody
+connects to a server that is about to be closed, or is not open yet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 from ..errors import CouldNotDo
 
 _NFT_S_MAX = 5.0
+SHUT_S = 15  # by itself the gate opens then, should nobody be left to do it
 
 
 def table_name(cluster: str) -> str:
@@ -33,15 +38,90 @@ def rule(interface: str, vip_ip: str, port: int) -> str:
 def ruleset(cluster: str, interface: str, vip_ip: str, port: int) -> str:
     """What `nft -f` runs, as one transaction that gives the same from any earlier state of the table."""
     table = table_name(cluster)
+    family, kind = ("ip", "ipv4_addr") if ipaddress.ip_address(vip_ip).version == 4 else ("ip6", "ipv6_addr")
     return f"""table inet {table}
 delete table inet {table}
 table inet {table} {{
+    set shut {{
+        type {kind}; flags timeout;
+    }}
     chain refuse {{
         type filter hook prerouting priority raw; policy accept;
         {rule(interface, vip_ip, port)}
+        iifname "{interface}" {family} daddr @shut tcp dport {port} tcp flags & (syn | ack) == syn reject with tcp reset
     }}
 }}
 """
+
+
+class Gate:
+    """Shut, it refuses connections to the VIP that is here; those that are made already are left alone.
+
+    Where the rules could not be installed there is no gate: `shut` says so, `open` has nothing to do.
+    """
+
+    def __init__(self, cluster: str, vip_ip: str) -> None:
+        self._set = ["inet", table_name(cluster), "shut"]
+        self._element = f"element {' '.join(self._set)} {{ {vip_ip} }}"
+        self._lock = threading.Lock()
+        self._opener: subprocess.Popen[bytes] | None = None
+        self._may_be_shut = True  # by a guard before this one
+
+    def shut(self) -> None:
+        """Again is for as long again. Raises CouldNotDo."""
+        timed = self._element.replace(" }", f" timeout {SHUT_S}s }}")
+        with self._lock:
+            self._may_be_shut = True
+            _nft(["-f", "-"], f"add {self._element}\ndelete {self._element}\nadd {timed}\n")
+            if self._opener is None:  # started now, so that opening is quick
+                with contextlib.suppress(OSError):
+                    self._opener = subprocess.Popen(
+                        ["nft", "-f", "-"],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    )
+
+    def open(self) -> None:
+        """Raises CouldNotDo when it may be shut still; it opens by itself after SHUT_S."""
+        with self._lock:
+            opener, self._opener = self._opener, None
+            text = f"add {self._element}\ndelete {self._element}\n"
+            if not self._may_be_shut or (opener is not None and _done_by(opener, text)):
+                self._may_be_shut = False
+                _end(opener)
+                return
+            try:
+                _nft(["-f", "-"], text)
+            except CouldNotDo:
+                if self._is_there():
+                    raise
+            self._may_be_shut = False
+
+    def _is_there(self) -> bool:
+        try:
+            _nft(["list", "set", *self._set])
+        except CouldNotDo:
+            return False
+        return True
+
+    def close(self) -> None:
+        with self._lock:
+            _end(self._opener)
+
+
+def _done_by(opener: subprocess.Popen[bytes], text: str) -> bool:
+    try:
+        opener.communicate(text.encode(), _NFT_S_MAX)
+    except (OSError, subprocess.TimeoutExpired):
+        _end(opener)
+    return opener.returncode == 0
+
+
+def _end(opener: subprocess.Popen[bytes] | None) -> None:
+    if opener is not None and opener.poll() is None:
+        opener.kill()
+        opener.communicate()
 
 
 def install(cluster: str, interface: str, vip_ip: str, port: int) -> None:

@@ -16,6 +16,7 @@ from ..act import address as act_address
 from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
+from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
     drop_half_received,
@@ -98,7 +99,7 @@ class Hands:
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
-        self._withheld = True  # as far as this agent can know: the one before may have done it
+        self._gate = Gate(policy.cluster, policy.vip.ip)
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
         self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
 
@@ -112,6 +113,7 @@ class Hands:
 
     def close(self) -> None:
         """Let the workers end; what hangs ends with the process."""
+        self._gate.close()
         for worker in self._workers.values():
             worker.put(None)
 
@@ -240,13 +242,14 @@ class Hands:
         self.drop_opener(effect)
         opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
         self._opener = opener
-        if self._withheld:
-            try:
-                act_address.give_back(self.policy.vip.interface, self.policy.vip.ip)
-                self._withheld = False
-            except CouldNotDo as exc:
-                _log.warning("vip", rule="not-given-back", reason=str(exc))
+        try:
+            self._gate.open()
+        except CouldNotDo as exc:
+            _log.warning("gate", rule="not-opened", reason=str(exc))
         return Prepared(opener.connection_id, self._now())
+
+    def shut_gate(self, effect: do.Effect) -> None:
+        self._gate.shut()
 
     def drop_opener(self, effect: do.Effect) -> None:
         opener, self._opener = self._opener, None
@@ -262,6 +265,7 @@ class Hands:
             raise CouldNotDo("open: this worker came to it too late", refused=True)
         opener.open(Deadline(min(left_s, effect.deadline_s)))
         opener.write_epoch(self.policy.cluster, effect.row, deadline)
+        self._gate.open()
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
@@ -300,11 +304,10 @@ class Hands:
     def reset_clients(self, effect: do.ResetClients) -> int:
         """Where the server lives, newcomers are refused first; a dying one's listening sockets go with the rest."""
         if effect.process is None or not is_exiting(effect.process):
-            self._withheld = True
             try:
-                act_address.withhold(self.policy.vip.interface, self.policy.vip.ip)
+                self._gate.shut()
             except CouldNotDo as exc:
-                _log.debug("reset-clients", rule="not-withheld", reason=str(exc))
+                _log.debug("reset-clients", rule="gate-not-shut", reason=str(exc))
         return tcp.reset_clients(self.policy.vip.ip, self.policy.mysql.port, effect.process)
 
     def write_track(self, effect: do.WriteTrack) -> None:
@@ -350,6 +353,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.RunHooks: Hands.run_hooks,
     do.RemoveVip: Hands.remove_vip,
     do.ResetClients: Hands.reset_clients,
+    do.ShutGate: Hands.shut_gate,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
 }

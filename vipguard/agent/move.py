@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import AwaitPeer, ProbePeer
+from ..model.effect import AwaitPeer, ProbePeer, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
 from ..notify.takeover import Takeover, due_before_the_vip
@@ -81,6 +81,12 @@ def awaited(draft: Draft) -> None:
 # -- the target
 
 
+def gate_shut(draft: Draft) -> None:
+    """Or it could not be, and clients are told what they are told in any takeover."""
+    if isinstance(draft.world.phase, Invited):
+        draft.set(phase=replace(draft.world.phase, shut=True))
+
+
 def consider(draft: Draft) -> None:
     """A candidate that is asked to be the writer claims every node, its own included."""
     world, sight = draft.world, draft.sight
@@ -97,7 +103,7 @@ def invited(draft: Draft) -> None:
     world, sight, phase = draft.world, draft.sight, draft.world.phase
     assert isinstance(phase, Invited)
     if sight.vip_here:
-        draft.note("takeover-begins", "switchover", epoch=sight.highest_epoch + 1)
+        draft.note("takeover-begins", "switchover", epoch=phase.takeover.reserved or sight.highest_epoch + 1)
         takeover = replace(phase.takeover, began_s=draft.now_s, arp={}, arp_s=0.0)
         draft.set(phase=Taking(takeover, "begin", draft.now_s), declined=True)
         return
@@ -119,3 +125,5 @@ def invited(draft: Draft) -> None:
     if ready is not None and not ready.refuse:
         for effect in ready.effects:
             draft.send(effect)
+        if phase.takeover.opener is not None and not phase.shut:
+            draft.send(ShutGate(0.5))  # whoever came with the VIP would be told that the server is read-only

@@ -38,6 +38,7 @@ from ..model.effect import (
     ResetClients,
     RunHooks,
     SetSource,
+    ShutGate,
     StartReceiving,
     StartReplication,
     StopReceiving,
@@ -162,6 +163,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.set(phase=replace(draft.world.phase, cut=True))
         case AwaitPeer(), _:
             move.awaited(draft)
+        case ShutGate(), _:
+            move.gate_shut(draft)
         case RemoveVip(), _:
             draft.note("vip-removed", "left-over-vip", "warning")
         case _:
@@ -296,6 +299,8 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.note("open-failed", "open-may-have-happened", "error", reason=failure.text)
             phases.hold_off(draft, "open-failed", failure.text)
             phases.begin_closing(draft, "open-failed", failure.text)
+        case ShutGate():
+            move.gate_shut(draft)
         case ResetClients() if isinstance(phase, Closing):
             draft.set(phase=replace(phase, cut=True))
         case _ if isinstance(effect, COUNTED) and isinstance(phase, Taking | Invited):

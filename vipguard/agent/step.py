@@ -189,6 +189,8 @@ def _taking(draft: Draft) -> None:
 
 
 def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
+    if "Open" in draft.world.flights:
+        return  # its row, seen here or on a peer that follows already, is no other node's; what is shows when it writes
     now = due(phase.takeover, sight)
     if now.refuse:
         phases.abandon(draft, now.waiting, now.text)

@@ -96,6 +96,7 @@ class Invited:
 
     takeover: Takeover
     since_s: float
+    shut: bool = False
 
 
 Phase = Starting | Resting | Invited | Taking | Writing | Closing | Handing

@@ -290,6 +290,11 @@ class ResetClients(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ShutGate(Effect):
+    """Refuse connections to the VIP, which is about to come, until the server is open; in the lane of the opening."""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteTrack(Effect):
     """Write the track file by rename; unlink it where that fails."""
 
