@@ -667,6 +667,19 @@ def test_async_closes_as_ever_and_asks_for_none_of_it() -> None:
     assert not one.sent(do.SetSource) and not one.world.memory.solo
 
 
+def test_a_closed_node_that_is_claimed_switches_nothing_off_before_the_claim_ends() -> None:
+    """MySQL's SET may block every question to the server for a second, which the taker would wait for."""
+    pair = standby()
+    assert pair.facts is not None
+    pair.semi(source_enabled=True, source_on=True)
+    pair.facts = replace(pair.facts, claim_lock=77)
+    pair.settle()
+    assert "off" not in pair.order
+    pair.facts = replace(pair.facts, claim_lock=None)
+    pair.settle()
+    assert "off" in pair.order
+
+
 def test_a_closed_node_waits_for_nobody() -> None:
     pair = both()
     pair.move_vip(False)

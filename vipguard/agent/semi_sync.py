@@ -39,8 +39,9 @@ def keep(draft: Draft) -> None:
         _writer(draft, world.phase, server.facts, semi)
     elif memory_is_stale(draft):
         draft.send(Remember(semi_sync.REMEMBER_S, replace(world.memory, solo=False)))
-    elif server.facts.closed and semi.source_enabled:
-        # a closed server's applier must wait for nobody, and no commit of a client is left
+    elif server.facts.closed and semi.source_enabled and not draft.sight.claimed_by_other:
+        # a closed server's applier must wait for nobody, and no commit of a client is left; but MySQL may say nothing
+        # to anybody for a second meanwhile, and who takes over asks it just now
         _set(draft, False)
 
 
