@@ -22,7 +22,7 @@ EXIT_FAILED = 3  # never 1, which is a verdict of `check writer`
 EXIT_OPERATOR = 2
 EXIT_INTERRUPTED = 130
 
-# name: one line of help. The command is `command` in the module vipguard.cli.NAME.
+# name: one line of help. The command is `command` in the module vipguard.cli.NAME, with _ for -.
 COMMANDS = {
     "agent": "Guard this node: the resident process that systemd runs.",
     "check": "Ask one question, or whether this node may have the writer VIP.",
@@ -35,6 +35,7 @@ COMMANDS = {
     "promote": "Make this node the writer, whatever may be missing.",
     "solo": "Say that every other node is out for sure.",
     "rejoin": "Decide about a node that went apart: accept its transactions, or make it a fresh copy.",
+    "import-mmm": "Make a configuration of MMM's files.",
     "lab": "Run a cluster of real servers on this machine.",
 }
 
@@ -48,7 +49,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"vipguard.cli.{cmd_name}").command
+        module = cmd_name.replace("-", "_")
+        command = importlib.import_module(f"vipguard.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 
