@@ -127,7 +127,8 @@ def test_an_interrupted_move_leaves_one_writer(guarded: Guarded, after_s: float)
     application = writer.mysqld.connect(user="app", password="app")
     with guarded.locked(standby):
         process = begun(writer)
-        application.cursor().execute("REPLACE INTO app.t (id, node) VALUES (-4, 0)")  # not applied while it is locked
+        application.cursor().execute("REPLACE INTO app.t (id, node) VALUES (-4, 0)")
+        application.commit()  # not applied while it is locked
         time.sleep(after_s)
         os.killpg(process.pid, signal.SIGINT)
         _, said = ended(process)

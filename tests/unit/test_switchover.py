@@ -46,11 +46,19 @@ def handing() -> Core:
     return one
 
 
-def invited() -> Core:
+def asked() -> Core:
     """db2 writes, and it is ordered there that db1 does."""
     one = core.standby()
     one.peer = replace(WRITER_FACTS, moving_to="db1")
     one.look()
+    return one
+
+
+def invited() -> Core:
+    """db1 can open, lets nobody in before, and begins to claim."""
+    one = asked()
+    one.do(do.PrepareOpen)
+    one.do(do.ShutGate)
     return one
 
 
@@ -188,8 +196,11 @@ def test_a_paused_cluster_moves_nothing() -> None:
 
 
 def test_a_candidate_that_is_asked_claims_every_node_in_order() -> None:
-    one = invited()
-    assert isinstance(one.world.phase, Invited)
+    one = asked()
+    assert isinstance(one.world.phase, Invited) and not one.sent(do.Claim)
+    one.do(do.PrepareOpen)
+    assert not one.sent(do.Claim), "the gate is shut before the writer can let the VIP go"
+    one.do(do.ShutGate)
     claimed = []
     while one.sent(do.Claim):
         claimed += [effect.node for effect in one.sent(do.Claim) if isinstance(effect, do.Claim)]

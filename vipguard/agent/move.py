@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import AwaitPeer, ProbePeer, ShutGate
+from ..model.effect import AwaitPeer, PrepareOpen, ProbePeer, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
 from ..notify.takeover import Takeover, due_before_the_vip
@@ -115,6 +115,12 @@ def invited(draft: Draft) -> None:
         draft.set(phase=Resting(draft.now_s), declined=True)
         phases.release(draft)
         return
+    if phase.takeover.opener is None:
+        draft.send(PrepareOpen(world.policy.limits.deadline_s))
+        return
+    if not phase.shut:  # before the VIP can come: whoever came with it would be told that the server is read-only
+        draft.send(ShutGate(0.5))
+        return
     claim = switchover.next_claim(phase.takeover, sight)
     if claim is not None:
         draft.send(claim)
@@ -125,5 +131,3 @@ def invited(draft: Draft) -> None:
     if ready is not None and not ready.refuse:
         for effect in ready.effects:
             draft.send(effect)
-        if phase.takeover.opener is not None and not phase.shut:
-            draft.send(ShutGate(0.5))  # whoever came with the VIP would be told that the server is read-only
