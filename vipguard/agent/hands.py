@@ -33,6 +33,7 @@ from ..act.server import Opener, close_server, kill_server
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
 from ..model import effect as do
+from ..model import likeness
 from ..model.evidence import AddressEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.policy import Policy
@@ -95,7 +96,8 @@ class Hands:
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
         self._for_relay = Connector.local(policy.mysql)
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
-        self._probe = ServerProbe(Connector.local(policy.mysql), policy)
+        self._signs_of, self._signs = policy, likeness.signs(policy)
+        self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
@@ -120,6 +122,11 @@ class Hands:
     def carry_out(self, effect: do.Effect) -> object:
         """Do it now, in this thread. Raises what the room that does it raises."""
         return _HOW[type(effect)](self, effect)
+
+    def _sign(self) -> tuple[str, ...]:
+        if self._signs_of is not self.policy:
+            self._signs_of, self._signs = self.policy, likeness.signs(self.policy)
+        return self._signs
 
     def probe_server(self, effect: do.Effect) -> ServerEvidence:
         return self._probe.look(effect.deadline_s, self._now)

@@ -17,10 +17,12 @@ from vipguard.errors import ConfigError, VipguardError
 
 if TYPE_CHECKING:
     from vipguard.doctor.diagnosis import Diagnosis
+    from vipguard.doctor.survey import ServerSeen
     from vipguard.model.policy import Policy
 
 CONF = "/etc/keepalived/keepalived.conf"
 AGENT_S = 1.0
+_THERE = "what its server boots with, its copy of the file, keepalived, hooks, disk and network are seen there only"
 _COLORS = {"error": "red", "warning": "yellow"}
 
 
@@ -32,42 +34,67 @@ _COLORS = {"error": "red", "warning": "yellow"}
     show_default=True,
     help="keepalived's configuration on this host.",
 )
+@click.option(
+    "--all",
+    "everywhere",
+    is_flag=True,
+    help="Of every node what SQL tells, and what to run on the node itself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @pass_app
-def command(app: App, keepalived_conf: str, as_json: bool) -> int:
-    """Find what is wrong with the configuration, the accounts, the servers and keepalived.
+def command(app: App, keepalived_conf: str, everywhere: bool, as_json: bool) -> int:
+    """Find whatever would make the next failover fail, each with its evidence and what to do. Nothing is changed.
+
+    Looks at this node and at what of the others matters to it; run it on every node, as root. Takes some seconds.
+
+    \b
+    vipguard doctor             this node
+    vipguard doctor --all       the tables and events of the other nodes too
+    vipguard doctor --json      for a script; docs/doctor.md tells the rules
 
     Exits with 0 for nothing found, 1 for warnings, 2 for errors.
     """
     from vipguard.doctor.diagnosis import exit_code
 
-    found = sorted(_examine(app, keepalived_conf), key=lambda diagnosis: diagnosis.severity)
+    there: list[str] = []
+    examined = _examine(app, keepalived_conf, everywhere, there)
+    found = sorted(examined, key=lambda diagnosis: diagnosis.severity)
     errors = sum(diagnosis.severity == "error" for diagnosis in found)
     counts = {"errors": errors, "warnings": len(found) - errors}
     if as_json:
         findings = [diagnosis.as_json() for diagnosis in found]
-        click.echo(json.dumps({**counts, "config": app.config_file, "findings": findings}, indent=2))
+        told = {**counts, "config": app.config_file, "findings": findings, "run_there": there}
+        click.echo(json.dumps(told, indent=2))
     else:
         _print(found, counts)
+        for node in there:
+            click.echo(f"on {node} itself run: vipguard doctor ({_THERE})")
     return exit_code(found)
 
 
-def _examine(app: App, keepalived_conf: str) -> Iterator[Diagnosis]:
-    from vipguard.doctor import installed, settings
+def _examine(app: App, keepalived_conf: str, everywhere: bool, there: list[str]) -> Iterator[Diagnosis]:
+    """`there` gets the names of the nodes that have to be looked at on the spot."""
+    from vipguard.doctor import host, installed, network, settings
 
     policy, mistakes = _load(app)
     yield from (settings.refused(mistake) for mistake in mistakes)
     if policy is None:
         return
+    there += [node.name for node in policy.peers] if everywhere else []
     yield from settings.judge(policy)
-    yield from _agent(policy)
+    guarded = list(_agent(policy))
+    yield from guarded
+    servers: list[ServerSeen] = []
     if policy.mysql.password:
-        from vipguard.doctor import accounts, database
+        from vipguard.doctor import accounts, contents, copies, database, nodes, restart
         from vipguard.doctor.survey import survey
 
-        servers = survey(policy)
-        yield from accounts.judge(policy, servers)
-        yield from database.judge(policy, servers)
+        servers = survey(policy, everywhere)
+        for judge in (accounts, database, restart, contents, copies, nodes):
+            yield from judge.judge(policy, servers)
+    silent = any(diagnosis.rule == "agent-silent" for diagnosis in guarded)
+    yield from host.judge(policy, servers, guarded=not silent)
+    yield from network.judge(policy, servers)
     yield from installed.judge(policy, keepalived_conf)
 
 
@@ -111,7 +138,7 @@ def _print(found: Sequence[Diagnosis], counts: dict[str, int]) -> None:
         click.echo(f"{head}  {place}, {diagnosis.rule}: {seen}\n          do: {diagnosis.remedy}")
     if not found:
         click.echo(
-            "nothing found: configuration, agent, accounts, servers and keepalived are as they must be"
+            "nothing found: configuration, agent, accounts, servers, host, network and keepalived are as they must be"
         )
         return
     said = [f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items() if count]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
-Area = Literal["configuration", "agent", "accounts", "server", "keepalived"]
+Area = Literal["configuration", "agent", "accounts", "server", "keepalived", "host", "network"]
 
 
 @dataclass(frozen=True, slots=True)

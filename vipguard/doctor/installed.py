@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import shlex
 import socket
 import stat
@@ -13,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from vipguard.doctor import conf, traps
+from vipguard.doctor import conf, traps, versions
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.errors import ConfigError, CouldNotLook
 from vipguard.model.policy import Policy
@@ -28,7 +27,8 @@ _DIFF_LINES_MAX = 40
 
 def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     """Everything about keepalived on this host: the program, the run-time files, and the configuration at `path`."""
-    yield from _version()
+    said = _asked()
+    yield from version(said) if isinstance(said, str) else (said,)
     yield from run_time_files(policy)
     yield from fifo_reader(policy)
     try:
@@ -39,44 +39,44 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
         else:
             yield error("keepalived", "conf-missing", f"there is no {path}", traps.RENDER)
         return
+    if (status := _stat(os.path.realpath(path))) is not None:
+        yield from versions.file_mode(path, status)
     yield from traps.judge(policy, root)
+    number = versions.parse(said) if isinstance(said, str) else None
+    if number is not None:
+        yield from versions.judge(policy, root, number)
     instance = traps.find_instance(policy, root)
     for keyword, command in traps.scripts(root, instance) if instance else ():
         yield from program(keyword, command)
     yield from _differs(policy, path)
 
 
-def _version() -> Iterator[Diagnosis]:
+def _asked() -> str | Diagnosis:
+    """What `keepalived --version` prints, or why it could not be asked."""
     try:
         done = subprocess.run(
             ["keepalived", "--version"], capture_output=True, text=True, timeout=_RUN_S, check=False
         )
     except FileNotFoundError:
-        yield error(
+        return error(
             "keepalived", "keepalived-missing", "there is no keepalived in PATH", "install keepalived"
         )
-        return
     except (OSError, subprocess.TimeoutExpired) as exc:
-        yield warning(
-            "keepalived",
-            "not-looked-at",
-            f"cannot ask keepalived for its version: {exc}",
-            "run doctor as root",
-        )
-        return
-    yield from version(done.stderr + done.stdout)
+        text = f"cannot ask keepalived for its version: {exc}"
+        return warning("keepalived", "not-looked-at", text, "run doctor as root")
+    return done.stderr + done.stdout
 
 
 def version(said: str) -> Iterator[Diagnosis]:
     """By what `keepalived --version` printed."""
-    found = re.search(r"Keepalived v(\d+)\.(\d+)\.(\d+)", said)
-    if found is None:
+    number = versions.parse(said)
+    if number is None:
         yield warning(
             "keepalived", "not-looked-at", f"its version is not told in {said[:80]!r}", "see `keepalived -v`"
         )
-    elif tuple(int(part) for part in found.groups()) < VERSION_MIN:
-        least = ".".join(str(part) for part in VERSION_MIN)
-        text = f"{found[0]} is older than {least}: its track_file has no reverse weight that can be relied on"
+    elif number < VERSION_MIN:
+        least, it = (".".join(map(str, one)) for one in (VERSION_MIN, number))
+        text = f"Keepalived {it} is older than {least}: its track_file has no reverse weight that can be relied on"
         yield error("keepalived", "keepalived-old", text, f"install {least} or newer")
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from vipguard.doctor import inside
+from vipguard.doctor.inside import Inside
 from vipguard.doctor.option_file import Options, boot_options
 from vipguard.errors import Absent, CouldNotDo, CouldNotLook, Silent, VipguardError
 from vipguard.model.evidence import ProcessId
@@ -58,15 +60,25 @@ class ServerSeen:
     other_cluster: bool = False
     replica_problem: str = ""
     replica_grants: tuple[str, ...] | None = None
+    inside: Inside = Inside()
     unseen: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def closed(self) -> bool | None:
+        """Whether its server takes no writes now; None where it did not tell."""
+        value = self.variables.get("read_only" if self.flavor == MARIADB else "super_read_only")
+        return None if value is None else value.upper() in ("ON", "1")
 
-def survey(policy: Policy) -> list[ServerSeen]:
-    """Every node's server: this host's over its socket, the peers over TCP. Raises nothing for what the world does."""
-    return [_ask(policy, node) for node in (policy.me, *policy.peers)]
+
+def survey(policy: Policy, everywhere: bool = False) -> list[ServerSeen]:
+    """Every node's server: this host's over its socket, the peers over TCP. Raises nothing for what the world does.
+
+    What is in the peers, their tables and events, only with `everywhere`.
+    """
+    return [_ask(policy, node, everywhere or node == policy.me) for node in (policy.me, *policy.peers)]
 
 
-class _Asker:
+class Asker:
     """Asks one server, over a new session where the last question ended the one before."""
 
     def __init__(self, connect: Callable[[], Session]) -> None:
@@ -87,10 +99,10 @@ def _connector(policy: Policy, node: Node) -> Callable[[], Session]:
     return lambda: Session.peer(node.address, policy.mysql, Tls.of(policy.mysql), Deadline(CONNECT_S))
 
 
-def _ask(policy: Policy, node: Node) -> ServerSeen:
+def _ask(policy: Policy, node: Node, contents: bool) -> ServerSeen:
     seen = ServerSeen(node, here=node.name == policy.node)
     try:
-        asker = _Asker(_connector(policy, node))
+        asker = Asker(_connector(policy, node))
     except VipguardError as exc:
         return replace(seen, failure=Failure(_kind(exc), str(exc)))
     seen = replace(seen, flavor=asker.session.flavor, version=asker.session.version)
@@ -118,6 +130,7 @@ def _ask(policy: Policy, node: Node) -> ServerSeen:
     if seen.here:
         seen = replace(seen, boot=_boot(seen, process, unseen))
     seen = _epoch(policy, asker, seen, unseen)
+    seen = replace(seen, inside=inside.look(policy, seen.flavor, ask, contents))
     asker.session.close()
     return replace(_as_replica(policy, seen), unseen=tuple(unseen))
 
@@ -167,7 +180,7 @@ def _boot(seen: ServerSeen, process: ProcessId | None, unseen: list[tuple[str, s
     return None
 
 
-def _epoch(policy: Policy, asker: _Asker, seen: ServerSeen, unseen: list[tuple[str, str]]) -> ServerSeen:
+def _epoch(policy: Policy, asker: Asker, seen: ServerSeen, unseen: list[tuple[str, str]]) -> ServerSeen:
     try:
         rows = asker.rows("SELECT cluster, epoch, node FROM vipguard.epoch")
     except (CouldNotLook, CouldNotDo) as exc:

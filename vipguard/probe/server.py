@@ -26,11 +26,18 @@ LATE_S = 0.1  # overdue by that much: we were not running, and the silence is ou
 class ServerProbe:
     """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means.
 
-    Under lossless it asks for semi-sync and its mark as well.
+    Under lossless it asks for semi-sync and its mark as well. `signs` gives the names of locks that the session is to
+    hold, for others to see; they are asked for again whenever they change.
     """
 
-    def __init__(self, connect: Callable[[Deadline], Session], policy: Policy) -> None:
-        self._connect, self._policy = connect, policy
+    def __init__(
+        self,
+        connect: Callable[[Deadline], Session],
+        policy: Policy,
+        signs: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        self._connect, self._policy, self._signs = connect, policy, signs
+        self._signed: tuple[str, ...] = ()
         self._session: Session | None = None
         self._dialect: Dialect = dialect_of("mariadb")
         self._statement = ""
@@ -98,6 +105,8 @@ class ServerProbe:
 
     def _ask(self, deadline: Deadline, channels: bool) -> ServerFacts:
         session = self._session or self._begin(deadline)
+        if (signs := self._signs()) != self._signed:
+            self._sign(session, signs, deadline)
         dialect = self._dialect
         wanted = (self._statement, *self._more, *((dialect.channels,) if channels else ()))
         rows, *others = session.ask(wanted, deadline)
@@ -148,6 +157,7 @@ class ServerProbe:
 
     def _begin(self, deadline: Deadline) -> Session:
         session = self._connect(deadline)
+        self._signed = ()
         self._dialect = dialect_of(session.flavor)
         self._columns = None
         self._statement = self._dialect.facts(session.literal, self._policy)
@@ -159,3 +169,13 @@ class ServerProbe:
             self._more = (semi_sync.mark(session.literal, self._policy.cluster), status)
         self._session = session
         return session
+
+    def _sign(self, session: Session, signs: tuple[str, ...], deadline: Deadline) -> None:
+        """Never waits: what another session still holds, such as that of an agent that just ended, is tried again."""
+        new = [name for name in signs if name not in self._signed]
+        gone = [name for name in self._signed if name not in signs]
+        words = [f"GET_LOCK({session.literal(name)}, 0)" for name in new]
+        words += [f"RELEASE_LOCK({session.literal(name)})" for name in gone]
+        answers = session.ask((f"SELECT {', '.join(words)}",), deadline)[0][0]
+        got = {name for name, answer in zip(new, answers, strict=False) if answer == b"1"}
+        self._signed = tuple(name for name in signs if name in self._signed or name in got)

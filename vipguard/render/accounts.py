@@ -28,6 +28,8 @@ COPIED = {
 """What a node needs on the writer to make itself a fresh copy of it."""
 COPIES = {"mysql": "CLONE_ADMIN"}
 """What it needs at home for that; MariaDB's copy is loaded by the local superuser."""
+SEES = "EVENT, REFERENCES"
+"""By what `doctor` sees which tables and events there are, at the least that makes both flavours list them."""
 EPOCH_TABLE = """\
 CREATE TABLE IF NOT EXISTS vipguard.epoch (
     cluster VARCHAR(64) NOT NULL PRIMARY KEY,
@@ -69,6 +71,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         + f"GRANT {OPERATOR[flavor]} ON *.* TO {_name(user, host)};\n"
         + (f"GRANT SELECT ON performance_schema.* TO {_name(user, host)};\n" if flavor != MARIADB else "")
         + f"GRANT SELECT, INSERT, UPDATE, DELETE ON vipguard.* TO {_name(user, host)};\n"
+        + f"GRANT {SEES} ON *.* TO {_name(user, host)};\n"
         + _copy(flavor, user, host)
         for host in ("localhost", *addresses)
     )
