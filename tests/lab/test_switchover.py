@@ -127,7 +127,8 @@ def test_an_interrupted_move_leaves_one_writer(guarded: Guarded, after_s: float)
     application = writer.mysqld.connect(user="app", password="app")
     with guarded.locked(standby):
         process = begun(writer)
-        application.cursor().execute("REPLACE INTO app.t (id, node) VALUES (-4, 0)")
+        value = time.monotonic_ns() % 1_000_000  # another than before: what changes nothing is not replicated
+        application.cursor().execute(f"REPLACE INTO app.t (id, node) VALUES (-4, {value})")
         application.commit()  # not applied while it is locked
         time.sleep(after_s)
         os.killpg(process.pid, signal.SIGINT)
