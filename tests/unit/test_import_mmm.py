@@ -287,6 +287,15 @@ def test_what_the_configuration_would_refuse_is_said_at_once(run: Run, tmp_path:
     assert 'to correct: vip.address: is 10.0.0.11, node db1\'s own address' in err
 
 
+def test_what_is_printed_is_ascii_whatever_the_files_are_called(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mmm_mon_Zürich.conf"
+    path.write_text(PAIR.replace("eth0", "brücke0"), encoding="utf-8")
+    code, out, err = run(path)
+    assert code == 0 and out.isascii()
+    assert tomllib.loads(out)["vip"]["interface"] == "brücke0"
+    assert "to correct: vip.interface" in err
+
+
 def test_force_without_output_is_a_mistake_of_usage(run: Run) -> None:
     assert run(SAMPLES / "pair/mmm_mon.conf", "--force")[0] == 2
     assert run()[0] == 2

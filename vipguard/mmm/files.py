@@ -102,7 +102,7 @@ def _read(settings: Settings, path: str, called: str, seen: set[str], chain: tup
         raise wrong(called, f"is the file number {FILES_MAX + 1}", "name the files of one cluster only")
     text = _decoded(_content(path, called))
     name = os.path.basename(path)
-    settings.files.append("".join(c if c.isprintable() else "?" for c in name))
+    settings.files.append("".join(c if c.isascii() and c.isprintable() else "?" for c in name))
 
     def include(target: str, place: str) -> None:
         found = _find(target, os.path.dirname(path), place)

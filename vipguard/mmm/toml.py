@@ -20,8 +20,9 @@ class Accepted:
 
 
 def quoted(text: str) -> str:
-    """A basic string of TOML."""
-    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text) + '"'
+    """A basic string of TOML, in ASCII: standard output may have no other letters."""
+    plain = (c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(plain)}"'
 
 
 def key(text: str) -> str:
@@ -79,7 +80,7 @@ def _vip(draft: Draft) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
 def _candidate(node: Node) -> str:
