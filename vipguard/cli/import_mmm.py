@@ -63,8 +63,8 @@ def _accepted() -> Accepted:
     from vipguard.mmm.toml import Accepted
     from vipguard.model import policy
 
-    nodes = {field.name for field in dataclasses.fields(policy.Node)}
-    return Accepted(replicas="role" in nodes, readers=hasattr(policy, "Reader"))
+    node, whole = ({field.name for field in dataclasses.fields(shape)} for shape in (policy.Node, policy.Policy))
+    return Accepted(replicas="role" in node, readers=bool(whole & {"reader", "readers"}))
 
 
 def _not_yet(draft: Draft, accepted: Accepted) -> list[tuple[str, str, str]]:
