@@ -1,7 +1,7 @@
 """Which command is asked for? A group that imports a command's module only when that command is used.
 
-Expected errors end as one sentence on stderr: 2 for the operator's mistakes (configuration, usage), 3 for the rest.
-A command returns its exit code, or None for 0.
+Every error ends as one sentence on stderr: 2 for the operator's mistakes (configuration, usage), 3 for the rest, what
+nobody expected included. A command returns its exit code, or None for 0; docs/exit-codes.md lists them all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any, NoReturn
 
 import click
@@ -21,6 +22,7 @@ DEFAULT_CONFIG = "/etc/vipguard/vipguard.toml"
 EXIT_FAILED = 3  # never 1, which is a verdict of `check writer`
 EXIT_OPERATOR = 2
 EXIT_INTERRUPTED = 130
+DEBUG = "VIPGUARD_DEBUG"
 
 # name: one line of help. The command is `command` in the module vipguard.cli.NAME, with _ for -.
 COMMANDS = {
@@ -28,6 +30,8 @@ COMMANDS = {
     "check": "Ask one question, or whether this node may have the writer VIP.",
     "hook": "Reconcile once where no agent answers; keepalived's notify calls it.",
     "status": "Show the cluster at a glance.",
+    "events": "Show what happened on this node, and why.",
+    "setup": "Make this server a node of the cluster, from nothing or from existing data.",
     "doctor": "Find what is wrong with the configuration, the accounts and the servers.",
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",
     "switchover": "Move the writer to another node on purpose.",
@@ -37,6 +41,7 @@ COMMANDS = {
     "rejoin": "Decide about a node that went apart: accept its transactions, or make it a fresh copy.",
     "import-mmm": "Make a configuration of MMM's files.",
     "lab": "Run a cluster of real servers on this machine.",
+    "completion": "Print the completion script for a shell.",
 }
 
 
@@ -80,7 +85,20 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def cli(ctx: click.Context, config_file: str) -> None:
-    """MySQL and MariaDB failover that keeps keepalived in charge of the virtual IP address."""
+    """MySQL and MariaDB failover that keeps keepalived in charge of the virtual IP address.
+
+    \b
+    For example:
+      vipguard status
+      vipguard events --stories -n 1
+      vipguard --config ./vipguard.toml doctor
+
+    Exit codes: 0 done; 1 is each command's own no; 2 wrong usage or configuration; 3 failed; 130 interrupted. Each
+    command's help lists its own. Errors are one sentence on standard error; VIPGUARD_DEBUG=1 adds where they come from.
+    Colour is for terminals only, and NO_COLOR=1 switches it off.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
     ctx.obj = App(os.path.abspath(config_file))
 
 
@@ -89,18 +107,18 @@ def run(argv: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(args=argv, prog_name="vipguard", standalone_mode=False)
     except click.ClickException as usage:
-        usage.show()
-        return EXIT_OPERATOR
+        return _say(_usage(usage), EXIT_OPERATOR)
     except ConfigError as mistake:
-        return _say(mistake, EXIT_OPERATOR)
+        return _say(str(mistake), EXIT_OPERATOR)
     except VipguardError as failure:
-        return _say(failure, EXIT_FAILED)
+        return _say(str(failure), EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; the interpreter must not complain while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_stdout_up()  # the reader (head, less) has seen enough
         return EXIT_FAILED
+    except Exception as unexpected:
+        return _say(_unexpected(unexpected), EXIT_FAILED)
     return result if isinstance(result, int) else 0
 
 
@@ -110,10 +128,41 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_stdout_up()
+    except OSError as full:
+        _give_stdout_up()
+        code = _say(f"the output could not be written: {full.strerror}", EXIT_FAILED)
     sys.exit(code)
 
 
-def _say(error: VipguardError, code: int) -> int:
-    click.echo(f"vipguard: {error}", err=True)
+def _give_stdout_up() -> None:
+    """The interpreter must not complain while it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _usage(usage: click.ClickException) -> str:
+    """What is wrong, and where the right way is told."""
+    context = getattr(usage, "ctx", None)
+    place = context.command_path if context is not None else "vipguard"
+    if type(usage).__name__ == "NoArgsIsHelpError":  # click has it since 8.2
+        click.echo(usage.format_message(), err=True)
+        return f"say what `{place}` is to do: one of its commands is missing"
+    message = " ".join(usage.format_message().split()).rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see `{place} --help`"
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        place = f" {error.filename}" if error.filename else ""
+        what = f"the system refused something{place}: {error.strerror}"
+    else:
+        what = " ".join(f"unexpected error, a defect of vipguard: {type(error).__name__}: {error}".split())
+    return f"{what}; to see where it comes from, run it again with {DEBUG}=1"
+
+
+def _say(sentence: str, code: int) -> int:
+    """The sentence on stderr; where the operator asked for it, what led there before it."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    click.echo(f"vipguard: {sentence}", err=True)
     return code
