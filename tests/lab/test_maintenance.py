@@ -91,7 +91,7 @@ def test_a_standby_in_maintenance_whose_writer_died_opens_at_the_operators_word(
 def test_the_writer_is_not_put_into_maintenance_and_mistakes_are_named(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
     for argv, code, words in (
-        (["--node", writer.name], 2, "is the writer"),
+        (["--node", writer.name], 2, "`vipguard switchover` moves it away first"),
         (["--node", "db9"], 2, "There is no node 'db9'"),
         (["--cluster", "--node", standby.name], 2, "not both"),
         (["--for", "soon"], 2, "is no duration"),

@@ -216,6 +216,8 @@ def test_before_the_vip_comes_everything_but_the_opening_is_done() -> None:
     assert isinstance(one.world.phase, Invited)
     record = one.world.phase.takeover
     assert record.drained is not None and record.opener is not None and record.remembered and one.world.phase.shut
+    carry(one, 20)
+    assert one.track == "1", "however long the VIP takes"
     one.move_vip(True)
     assert one.phase == "Taking"
     carry(one, 10)

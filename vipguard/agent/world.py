@@ -229,6 +229,7 @@ class World:
             memory=self.memory,
             parked=self._parked(now_s),
             maintenance=tuple(row for row in self.maintenance if row not in self.lifted),
+            invited=isinstance(self.phase, Invited),
             promoted=self.promoted_until_s is not None and now_s < self.promoted_until_s,
             damping=self.damping,
             copying=None if self.copying is None else _unfinished(self.copying),

@@ -134,6 +134,10 @@ def _writable(sight: Sight) -> Decision | None:
 
 
 def _threads(sight: Sight) -> Decision | None:
+    """The target of a planned move stops its IO thread itself, before the VIP comes."""
+    channels = sight.server.facts.channels if sight.server and sight.server.facts else None
+    if sight.invited and channels and all(channel.sql_running for channel in channels):
+        return None
     row = replication.worst(sight)
     if row.outcome is Outcome.UNKNOWN:
         return UNSEEN, row.text, (("threads", row.rule),)

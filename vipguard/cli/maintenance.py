@@ -92,8 +92,7 @@ def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str
     writer = _writer(policy)
     if target == writer.name:
         click.echo(
-            f"vipguard: {target} is the writer: move the writer away first; nothing was done",
-            err=True,
+            f"vipguard: {target} is the writer: `vipguard switchover` moves it away first; nothing was done", err=True
         )
         return 2
     now = int(time.time())

@@ -102,9 +102,9 @@ class Sight:
     newest answer of any witness or peer. `own_claims`: connection ids of this agent's own claim sessions, by
     node. `io_stopped_by_us`: the last takeover stopped the IO thread and nothing started it since. `parked`: a
     rule that keeps this node from candidacy, with its text. `maintenance`: the operator's rows that are in force.
-    `promoted`: the operator said that this node shall be the writer, whatever is missing. `copying`: a fresh copy of
-    this node was begun and is not whole. `commits_wait_since_s`: since when commits have been waiting for an
-    acknowledgement while none came.
+    `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
+    the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
+    `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
     """
 
     now_s: float
@@ -127,6 +127,7 @@ class Sight:
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
     maintenance: tuple[Maintenance, ...] = ()
+    invited: bool = False
     promoted: bool = False
     damping: Damping = Damping()
     copying: str | None = None
