@@ -103,7 +103,7 @@ def test_a_silent_agent_does_not_hide_two_writers(healthy_pair: Status) -> None:
 
 
 def _plain(status: Status) -> str:
-    return command._plain(status)
+    return command.plain(status)
 
 
 def _line(status: Status, node: str) -> str:

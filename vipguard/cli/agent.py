@@ -16,6 +16,13 @@ def command(app: App) -> int:
     """Guard this node until stopped.
 
     SIGTERM stops it and drops nothing; SIGHUP reads the configuration again. It needs root.
+
+    \b
+    For example:
+      systemctl start vipguard-agent      which runs:
+      vipguard agent
+
+    Exit codes: 0 stopped, 2 wrong usage or configuration, 3 it could not begin or go on.
     """
     from ..agent import nft_once
     from ..agent.once import guarding

@@ -71,7 +71,19 @@ class Answer:
 def command(
     app: App, name: str, warning: str | None, critical: str | None, as_json: bool, for_keepalived: bool
 ) -> int:
-    """Ask one question of this node. Works with and without an agent."""
+    """Ask one question of this node, as a Nagios plugin. Works with and without an agent.
+
+    NAME is alive, replication, lag, read_only, errant, disk, witness, semi_sync or writer (may it have the VIP?).
+
+    \b
+    For example:
+      vipguard check writer
+      vipguard check lag --warning 2 --critical 10
+      vipguard check replication --json
+
+    Exit codes: 0 OK, 1 warning, 2 critical, 3 unknown, wrong usage and configuration included. With --for-keepalived:
+    0 yes, 1 no, 3 unknown.
+    """
     from vipguard.cli import plugin
 
     try:

@@ -27,7 +27,7 @@ Entry = dict[str, Any]
 
 
 class Moment(click.ParamType):
-    """`2h` (ago), `10:00` (today), `2026-11-21`, `2026-11-21 10:00`, or ISO 8601 with a zone. Its value is Unix time."""
+    """`2h` (ago), `10:00` (today), `2026-11-21`, `2026-11-21 10:00`, in local time. Its value is Unix time."""
 
     name = "time"
 
@@ -40,7 +40,7 @@ class Moment(click.ParamType):
             return time.time() - sum(int(number) * _UNITS[unit] for number, unit in ago)
         try:
             if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?", text):
-                text = f"{datetime.now():%Y-%m-%d} {text.zfill(5) if len(text) < 5 else text}"
+                text = f"{time.strftime('%Y-%m-%d')} {text.zfill(5) if len(text) < 5 else text}"
             return datetime.fromisoformat(text).timestamp()
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is no time: write 2h for two hours ago, 10:00, or '2026-11-21 10:00'", param, ctx)

@@ -65,13 +65,14 @@ def entry_text(entry: Mapping[str, Any]) -> str:
 
 
 def story_text(story: Story, node: str = "") -> str:
-    """One block: the heading, the trigger, each step with its milliseconds, the result, what may be lost; a blank line."""
+    """One block: heading, trigger, each step with its milliseconds, result, what may be lost; and an empty line."""
     where = f" on {node}" if node else ""
     epoch = f", epoch {story.epoch}" if story.epoch is not None else ""
     to = f" ({story.other})" if story.other else ""
     took = f" after {_ms(story.took_ms)}" if story.took_ms else ""
+    head = f"{_KINDS[story.kind]}{to}{where}{epoch}: {story.result}{took}"
     lines = [
-        _fitted(f"{clock(story.at)}  ", f"{_KINDS[story.kind]}{to}{where}{epoch}: {story.result}{took}", {"bold": True}),
+        _fitted(f"{clock(story.at)}  ", head, {"bold": True}),
         _row("trigger", f"{story.trigger_text} ({story.trigger})"),
         *map(_step, story.steps),
         _row("result", _result(story), _result_style(story)),

@@ -15,6 +15,13 @@ def command(app: App, within_s: float, words: tuple[str, ...]) -> int:
     """Do what is due on this node, once, if no agent answers.
 
     keepalived adds what happened (INSTANCE "writer" MASTER 200); it is not needed, since the node is looked at anew.
+
+    \b
+    For example:
+      vipguard hook
+      vipguard hook --within 10
+
+    Exit codes: 0 nothing was due or it is done, 2 wrong usage or configuration, 3 failed.
     """
     from ..agent.once import reconcile
 

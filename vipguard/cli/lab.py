@@ -35,7 +35,18 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="For program
 
 @click.group(name="lab")
 def command() -> None:
-    """Run a cluster of real servers in network namespaces on this machine. Needs root; touches nothing of the host."""
+    """Run a cluster of real servers in network namespaces on this machine.
+
+    Needs root; touches nothing of the host.
+
+    \b
+    For example:
+      vipguard lab demo
+      vipguard lab up --flavor mysql
+      vipguard lab down
+
+    Exit codes: 0 done, 1 not healthy, 2 wrong usage, 3 failed.
+    """
 
 
 @command.command()
@@ -45,7 +56,14 @@ def command() -> None:
 @click.option("--ipv6", is_flag=True, help="An IPv6 VIP, and IPv6 between the nodes.")
 @click.option("--plain", is_flag=True, help="keepalived with a bash check instead of vipguard, to compare.")
 def up(nodes: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
-    """Bring a lab up and leave it running."""
+    """Bring a lab up and leave it running.
+
+    \b
+    For example:
+      vipguard lab up --nodes 3
+
+    Exit codes: 0 it is up, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import Lab, LabSpec
 
     spec = LabSpec(name=name, flavor=flavor, nodes=nodes, ipv6=ipv6, guard="plain" if plain else "vipguard")
@@ -69,7 +87,14 @@ def up(nodes: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
 @_name_option
 @_json_option
 def status(name: str, as_json: bool) -> int:
-    """Show what each node has and runs. Exit code 1 unless one node is the writer."""
+    """Show what each node has and runs.
+
+    \b
+    For example:
+      vipguard lab status
+
+    Exit codes: 0 one node is the writer, 1 none or more, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import Lab
 
     lab = Lab.open(name)
@@ -97,7 +122,15 @@ def status(name: str, as_json: bool) -> int:
 )
 @_name_option
 def run(fault: str | None, node_name: str | None, for_s: float, name: str) -> int:
-    """Make a fault, show what happens, and heal it. Without FAULT: list them."""
+    """Make a fault, show what happens, and heal it. Without FAULT: list them.
+
+    \b
+    For example:
+      vipguard lab run
+      vipguard lab run kill-mysqld --for 10
+
+    Exit codes: 0 healthy afterwards, 1 not healthy, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import Lab
     from vipguard.lab.faults import FAULTS
 
@@ -130,7 +163,11 @@ def run(fault: str | None, node_name: str | None, for_s: float, name: str) -> in
 def enter(node_name: str, argv: tuple[str, ...], name: str) -> None:
     """Run COMMAND on a node, or a shell without one.
 
-    For example: vipguard lab enter db1 vipguard status
+    \b
+    For example:
+      vipguard lab enter db1 vipguard status
+
+    Exit codes: those of COMMAND; 2 wrong usage, 3 failed.
     """
     import os
 
@@ -145,7 +182,14 @@ def enter(node_name: str, argv: tuple[str, ...], name: str) -> None:
 @command.command()
 @_name_option
 def heal(name: str) -> int:
-    """Undo all faults and start what is dead."""
+    """Undo all faults and start what is dead.
+
+    \b
+    For example:
+      vipguard lab heal
+
+    Exit codes: 0 healthy, 1 not healthy yet, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import Lab
 
     lab = Lab.open(name)
@@ -160,7 +204,15 @@ def heal(name: str) -> int:
 @_name_option
 @click.option("--all", "everything", is_flag=True, help="All labs of this machine.")
 def down(name: str, everything: bool) -> None:
-    """Remove a lab wholly, or what a crash left of one."""
+    """Remove a lab wholly, or what a crash left of one.
+
+    \b
+    For example:
+      vipguard lab down
+      vipguard lab down --all
+
+    Exit codes: 0 it is gone, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import names, remove
 
     for one in names() if everything else [name]:
@@ -172,7 +224,14 @@ def down(name: str, everything: bool) -> None:
 @_nodes_option
 @click.option("--name", default="demo", show_default=True)
 def demo(flavor: Any, nodes: int, name: str) -> int:
-    """Kill a writer under load and watch the failover; removes its lab at the end."""
+    """Kill a writer under load and watch the failover; removes its lab at the end.
+
+    \b
+    For example:
+      vipguard lab demo --flavor mysql
+
+    Exit codes: 0 one writer and no unnamed loss, 1 the law was broken, 2 wrong usage, 3 failed.
+    """
     from vipguard.lab import demo as engine
     from vipguard.lab import need_root
 

@@ -79,7 +79,14 @@ _cluster_option = click.option("--cluster", is_flag=True, help="The whole cluste
 @click.option("--reason", default="", help="Shown wherever the maintenance is.")
 @pass_app
 def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str) -> int:
-    """Begin it; where it has begun, give it a new end and reason."""
+    """Begin it; where it has begun, give it a new end and reason.
+
+    \b
+    For example:
+      vipguard maintenance on --for 2h --reason "new disk"
+
+    Exit codes: 0 done, 2 refused, 3 it could not be done.
+    """
     from vipguard.act import maintenance as act
     from vipguard.model.maintenance import REASON_MAX, Maintenance
     from vipguard.session import Deadline
@@ -111,6 +118,12 @@ def off(app: App, name: str | None, cluster: bool) -> int:
     """End it. On the node itself it also ends what flap damping keeps it out for.
 
     Without a writer to write it down on, this node's agent goes on at once: run it on the node that is to open.
+
+    \b
+    For example:
+      vipguard maintenance off --node db2
+
+    Exit codes: 0 done, 2 refused, 3 it could not be done.
     """
     from vipguard.act import maintenance as act
     from vipguard.client import ask

@@ -24,6 +24,11 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
     For when the writer is gone for good and no node may open by itself. It says what may be missing first. Other
     nodes that answer are still closed before this one opens, and a writer by right is still left alone.
 
+    \b
+    For example:
+      vipguard promote                    says what may be missing, and does nothing
+      vipguard promote --force --within 60
+
     Exit codes: 0 this node is the writer, 1 it is not yet, 2 refused, 3 could not be asked.
     """
     from ..client import ask, status

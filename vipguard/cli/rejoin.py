@@ -42,6 +42,12 @@ def command(
 
     Run it on the node that stays apart. Without --accept or --discard it only looks.
 
+    \b
+    For example:
+      vipguard rejoin
+      vipguard rejoin --accept
+      vipguard rejoin --discard --yes
+
     Exit codes: 0 nothing to decide, or done; 1 something to decide, or done but not joined yet; 2 refused; 3 failed.
     """
     from ..agent.apart import look

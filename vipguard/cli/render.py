@@ -23,13 +23,27 @@ _flavor_option = click.option(
 
 @click.group(name="render")
 def command() -> None:
-    """Print what must stand outside vipguard's own configuration. Nothing is changed."""
+    """Print what must stand outside vipguard's own configuration. Nothing is changed.
+
+    \b
+    For example:
+      vipguard render keepalived > /etc/keepalived/keepalived.conf
+
+    Exit codes: 0 printed, 2 wrong usage or configuration, 3 failed.
+    """
 
 
 @command.command(name="keepalived")
 @pass_app
 def render_keepalived(app: App) -> None:
-    """Print the complete keepalived.conf for this node."""
+    """Print the complete keepalived.conf for this node.
+
+    \b
+    For example:
+      vipguard render keepalived > /etc/keepalived/keepalived.conf
+
+    Exit codes: 0 printed, 2 wrong usage or configuration, 3 failed.
+    """
     from vipguard.render import shipped
     from vipguard.render.keepalived import keepalived_conf
 
@@ -44,7 +58,14 @@ def render_keepalived(app: App) -> None:
 @_flavor_option
 @pass_app
 def render_mysql(app: App, flavor: str | None) -> None:
-    """Print the my.cnf part for this node's server."""
+    """Print the my.cnf part for this node's server.
+
+    \b
+    For example:
+      vipguard render mysql --flavor mariadb > /etc/mysql/mariadb.conf.d/90-vipguard.cnf
+
+    Exit codes: 0 printed, 2 wrong usage or configuration, 3 failed.
+    """
     from vipguard.render.mysql import my_cnf
 
     click.echo(my_cnf(app.policy(), _flavor(flavor)), nl=False)
@@ -55,7 +76,14 @@ def render_mysql(app: App, flavor: str | None) -> None:
 @click.option("--with-passwords", is_flag=True, help="Print the passwords instead of placeholders.")
 @pass_app
 def render_accounts(app: App, flavor: str | None, with_passwords: bool) -> None:
-    """Print the SQL that creates the accounts; root runs it on every node."""
+    """Print the SQL that creates the accounts; root runs it on every node.
+
+    \b
+    For example:
+      vipguard render accounts --with-passwords | mariadb
+
+    Exit codes: 0 printed, 2 wrong usage or configuration, 3 failed.
+    """
     from vipguard.render.accounts import accounts_sql
 
     policy = app.policy()

@@ -17,6 +17,13 @@ def command(app: App, yes: bool) -> int:
 
     This node, being the writer, may then open again by itself after a reboot with nobody else there. It ends by
     itself when another node is back. Saying it of a node that does write elsewhere makes two histories.
+
+    \b
+    For example:
+      vipguard solo
+      vipguard solo --yes
+
+    Exit codes: 0 it is solo, 2 refused and nothing was done, 3 the agent could not be asked.
     """
     from ..client import ask, status
 

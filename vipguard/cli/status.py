@@ -1,8 +1,7 @@
 """`vipguard status`: how does the cluster stand, at a glance?
 
 The agent tells; where it is silent, one look at the local server and at the peers by SQL stands in, and says so.
-Exit codes: 0 one writer, 3 no writer, 4 two or more, 5 one writer while the agent here is silent; 1 and 2 as everywhere
-(failed; the operator's mistake).
+`watching.py` shows it again and again.
 """
 
 from __future__ import annotations
@@ -41,19 +40,37 @@ Cell = tuple[str, str]  # text, style on a terminal
 
 @click.command(name="status")
 @click.option("--json", "as_json", is_flag=True, help="Print what the agent tells, as JSON.")
+@click.option("--watch", is_flag=True, help="Until Ctrl-C: a live screen; in a pipe a block of text each time.")
+@click.option(
+    "--interval", "interval_s", type=click.FloatRange(min=0.1), default=1.0, show_default=True, metavar="S",
+    help="With --watch: seconds between two looks.",
+)  # fmt: skip
 @pass_app
-def command(app: App, as_json: bool) -> int:
+def command(app: App, as_json: bool, watch: bool, interval_s: float) -> int:
     """Show the cluster at a glance: who has the VIP, who writes, who could take over.
 
-    Exits with 0 for one writer, 3 for none, 4 for two or more, 5 for one writer while this node's agent is silent.
+    Asks this node's agent; where it is silent, looks at the servers once and says so.
+
+    \b
+    For example:
+      vipguard status
+      vipguard status --watch --interval 0.5
+      vipguard status --json | jq .writers
+
+    Exit codes: 0 one writer, 2 wrong usage or configuration, 3 no writer or failed, 4 two writers or more, 5 one writer
+    while this node's agent is silent. With --watch: 0 when ended by Ctrl-C.
     """
-    status = _ask(app)
+    if watch:
+        from .watching import watching
+
+        return watching(app, interval_s, as_json)
+    status = ask(app)
     if as_json:
         click.echo(json.dumps(status, indent=2))
     elif sys.stdout.isatty():
         _print_rich(status)
     else:
-        click.echo(_plain(status))
+        click.echo(plain(status))
     code, complaint = judge(status)
     if complaint:
         click.echo(f"vipguard: {complaint}", err=True)
@@ -83,7 +100,7 @@ def _join(*sentences: str) -> str:
     return "; ".join(sentence for sentence in sentences if sentence)
 
 
-def _ask(app: App) -> dict[str, Any]:
+def ask(app: App) -> dict[str, Any]:
     """The agent's status, or that of one look in the same shape, with `agent` "silent" and `agent_reason` why."""
     from vipguard import client
 
@@ -232,7 +249,7 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def tail(status: Mapping[str, Any]) -> list[str]:
+def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]:
     """The lines below the table: why, what is waited for, witnesses, the last transition and the recent story."""
     own = status["nodes"][0]
     lines = [f"verdict: {own['standing']}, {own['rule']}: {own['text']}"] if own["rule"] else []
@@ -255,8 +272,8 @@ def tail(status: Mapping[str, Any]) -> list[str]:
     last = next((note for note in reversed(story) if note["what"] in TRANSITIONS), None)
     if last is not None:
         lines.append(f"last transition: {told(last)}")
-    if story:
-        lines += ["", "recently:", *(f"  {told(note)}" for note in story[-STORY_LINES:])]
+    if story and story_lines:
+        lines += ["", "recently:", *(f"  {told(note)}" for note in story[-story_lines:])]
     return lines
 
 
@@ -281,7 +298,7 @@ def duration(seconds: float) -> str:
 # -- how it is printed
 
 
-def _plain(status: Mapping[str, Any]) -> str:
+def plain(status: Mapping[str, Any]) -> str:
     """Aligned columns, neither cut nor wrapped: for pipes, mails and tickets."""
     table: list[Sequence[str]] = [_HEADINGS, *([text for text, _ in row] for row in rows(status))]
     widths = [max(len(row[column]) for row in table) for column in range(len(_HEADINGS))]
@@ -293,16 +310,21 @@ def _plain(status: Mapping[str, Any]) -> str:
 
 
 def _print_rich(status: Mapping[str, Any]) -> None:
-    from rich import box
     from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in rich_parts(status):
+        console.print(part)
+
+
+def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[Any]:
+    """What a terminal shows, top down; at most `story_lines` of the recent story."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
     first, *alarms = head(status)
-    console.print(Text(first, style="bold"))
-    for alarm in alarms:
-        console.print(Text(alarm, style=_BAD))
+    parts: list[Any] = [Text(first, style="bold"), *(Text(alarm, style=_BAD) for alarm in alarms)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     by_node = rows(status)
     table.add_column("")
@@ -310,6 +332,6 @@ def _print_rich(status: Mapping[str, Any]) -> None:
         table.add_column(Text(row[0][0]))  # a column for each node: a pair fits into 80 characters
     for index, heading in enumerate(_HEADINGS[1:], 1):
         table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
-    console.print(table)
-    for line in tail(status):
-        console.print(Text(line, style=_BAD if line.startswith(("DIVERGED", "COMMITS", "SEMI-SYNC")) else ""))
+    loud = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
+    lines = tail(status, story_lines)
+    return [*parts, table, *(Text(line, style=_BAD if line.startswith(loud) else "") for line in lines)]

@@ -92,6 +92,13 @@ class Stories:
         return tuple(sorted(found, key=lambda story: story.at))
 
     def feed(self, entry: Entry) -> list[Story]:
+        rebooted = [story for story in self.open if _before_a_reboot(story, entry)]
+        if rebooted:
+            self._main = None if self._main in rebooted else self._main
+            self._rejoin = None if self._rejoin in rebooted else self._rejoin
+        return rebooted + self._feed(entry)
+
+    def _feed(self, entry: Entry) -> list[Story]:
         what = str(entry["what"])
         if what == "rejoin" or (self._rejoin is not None and what in _REJOIN_STEPS):
             return self._rejoining(entry)
@@ -126,8 +133,8 @@ class Stories:
             return replace(_new(TAKEOVER, entry), result=COMPLETE, result_rule=rule,
                            result_text="this node was the writer when its agent started", took_ms=0.0)  # fmt: skip
         if what in ("closing", "writer-lost"):
-            goes_on = running and now is not None and (now.kind == HANDBACK or (now.kind == MOVE_OUT and what == "writer-lost"))
-            return None if goes_on else _new(HANDBACK, entry)
+            giving_up = now is not None and (now.kind == HANDBACK or (now.kind == MOVE_OUT and what == "writer-lost"))
+            return None if running and giving_up else _new(HANDBACK, entry)
         return None
 
     def _rejoining(self, entry: Entry) -> list[Story]:
@@ -210,6 +217,11 @@ def _after_ms(story: Story, entry: Entry) -> float:
     if isinstance(boottime_s, int | float) and story.began_s is not None and boottime_s >= story.began_s:
         return round((boottime_s - story.began_s) * 1000, 1)
     return round(max(0.0, float(entry["at"]) - story.at) * 1000, 1)
+
+
+def _before_a_reboot(story: Story, entry: Entry) -> bool:
+    boottime_s = entry.get("boottime_s")
+    return isinstance(boottime_s, int | float) and story.began_s is not None and boottime_s < story.began_s
 
 
 def _epoch(entry: Entry) -> int | None:
