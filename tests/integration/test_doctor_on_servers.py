@@ -137,6 +137,13 @@ def test_doctor_finds_a_persisted_variable_that_beats_the_file(
         mysql.b.sql("RESET PERSIST replica_net_timeout")
 
 
+# -- accounts
+
+def test_doctor_finds_a_table_that_an_older_version_had_not(cluster: Cluster) -> None:
+    unlogged(cluster.pair.b, "DROP TABLE vipguard.maintenance")
+    assert told(cluster, "a")["own-table-missing", "b"].startswith("the database vipguard lacks maintenance")
+
+
 # -- a fresh copy
 
 

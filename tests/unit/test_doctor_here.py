@@ -10,9 +10,10 @@ from pathlib import Path
 import healthy
 import pytest
 
-from vipguard.doctor import conf, host, network, nodes, restart, versions
+from vipguard.act.hooks import Found
+from vipguard.doctor import conf, contents, host, network, nodes, restart, versions
 from vipguard.doctor.diagnosis import Diagnosis
-from vipguard.doctor.inside import Inside, Origin
+from vipguard.doctor.inside import Event, Inside, Origin
 from vipguard.doctor.option_file import Option
 from vipguard.doctor.survey import Failure, ServerSeen
 from vipguard.errors import CouldNotDo
@@ -178,6 +179,23 @@ def test_a_default_that_is_what_is_wanted_needs_no_file() -> None:
     (found,) = restart.judge(POLICY, [mysql])
     assert found.seen.startswith("gtid_mode = ON now, and the server's default after a restart")
     assert rules(restart.judge(POLICY, [replace(mysql, persisted={"gtid_mode": "ON"})])) == []
+
+
+# -- events
+
+
+def test_events_that_a_hook_enables_after_the_opening_are_no_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hook = tmp_path / "10-events"
+    hook.write_text("mariadb -e 'SELECT 1'")
+    monkeypatch.setattr(contents.hooks, "find", lambda *_: Found((str(hook),), ()))
+    events = (Event("shop.nightly", "SLAVESIDE_DISABLED"), Event("shop.old", "DISABLED"))
+    here = ServerSeen(ME, here=True, variables={"read_only": "ON"}, inside=Inside(events=events))
+    there = replace(here, node=PEER, here=False)
+    assert rules(contents.judge(POLICY, [here, there])) == ["event-stays-disabled"] * 2
+    hook.write_text("mariadb -e 'ALTER EVENT shop.nightly ENABLE'")
+    assert [found.node for found in contents.judge(POLICY, [here, there])] == [PEER.name]
 
 
 # -- this host

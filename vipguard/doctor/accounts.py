@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.doctor.survey import ServerSeen
 from vipguard.model.policy import MARIADB, Policy
-from vipguard.render.accounts import OPERATOR
+from vipguard.render.accounts import EPOCH_TABLE, MAINTENANCE_TABLE, MARK_TABLE, OPERATOR
 
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ", re.IGNORECASE | re.DOTALL)
 _SYNONYMS = {
@@ -18,6 +18,7 @@ _SYNONYMS = {
     "REPLICATION REPLICA ADMIN": "REPLICATION SLAVE ADMIN",
 }
 _ON_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_TABLES = frozenset(re.findall(r"vipguard\.(\w+) \(", EPOCH_TABLE + MARK_TABLE + MAINTENANCE_TABLE))
 _APPLY = "run what `vipguard render accounts --with-passwords` prints, as root, on node {node}"
 
 
@@ -37,6 +38,10 @@ def judge(policy: Policy, servers: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
             rule = "foreign-cluster" if seen.other_cluster else "epoch-table"
             remedy = "this server belongs to another cluster: correct `cluster`, or its row in vipguard.epoch"
             yield error("accounts", rule, seen.epoch_problem, remedy if seen.other_cluster else apply, name)
+        missing = _TABLES - (seen.inside.own_tables or _TABLES)
+        if missing and not seen.epoch_problem:
+            text = f"the database vipguard lacks {', '.join(sorted(missing))}: it was made by an older version"
+            yield error("accounts", "own-table-missing", text, apply, name)
         if policy.replication is not None:
             yield from _replica(policy.replication.user, seen, apply)
         for what, why in seen.unseen:

@@ -33,6 +33,7 @@ _KEYLESS = (
     "t.NAME AS name FROM information_schema.{0}INDEXES i JOIN information_schema.{0}TABLES t"
     f" USING (TABLE_ID) WHERE i.NAME = 'GEN_CLUST_INDEX' LIMIT {ROWS_MAX}"
 )
+_OWN = "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'vipguard'"
 _ORIGINS = {
     MARIADB: (
         "SELECT LOWER(VARIABLE_NAME) AS name, GLOBAL_VALUE_ORIGIN AS origin, DEFAULT_VALUE AS usual"
@@ -82,6 +83,7 @@ class Inside:
     signs: Mapping[str, bool] | None = None
     asked_by: frozenset[str] | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    own_tables: frozenset[str] | None = None
 
 
 def look(policy: Policy, flavor: Flavor, ask: Ask, contents: bool) -> Inside:
@@ -97,6 +99,7 @@ def look(policy: Policy, flavor: Flavor, ask: Ask, contents: bool) -> Inside:
         "its plugins",
         "SELECT PLUGIN_NAME AS name FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'",
     )
+    own = ask("vipguard's tables", _OWN)
     origins = ask("where its settings are from", _ORIGINS[flavor]) or []
     return Inside(
         keyless=None if keyless is None else _tables(str(row["name"]) for row in keyless),
@@ -111,6 +114,7 @@ def look(policy: Policy, flavor: Flavor, ask: Ask, contents: bool) -> Inside:
             str(row["name"]): Origin(str(row["origin"]), None if row["usual"] is None else str(row["usual"]))
             for row in origins
         },
+        own_tables=None if own is None else frozenset(str(row["name"]) for row in own),
     )
 
 

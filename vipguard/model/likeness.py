@@ -17,7 +17,7 @@ def digests(policy: Policy) -> dict[str, str]:
     """By section. Left out is what may differ from host to host: paths, files, the interface, hooks, the witnesses."""
     vip, fence = policy.vip, policy.fence
     sections: dict[str, object] = {
-        "nodes": [(node.name, node.address, node.priority, node.server_id) for node in policy.nodes],
+        "nodes": policy.nodes,
         "vip": (str(vip.address), vip.router_id, vip.advert_s, policy.vrrp.unicast),
         "mysql": (policy.mysql.port, policy.mysql.user, policy.mysql.tls),
         "limits": (policy.limits, policy.damping, policy.disk),
