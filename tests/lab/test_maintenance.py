@@ -92,7 +92,7 @@ def test_the_writer_is_not_put_into_maintenance_and_mistakes_are_named(guarded: 
     writer, standby = guarded.writer, guarded.standby
     for argv, code, words in (
         (["--node", writer.name], 2, "`vipguard switchover` moves it away first"),
-        (["--node", "db9"], 2, "There is no node 'db9'"),
+        (["--node", "db9"], 2, "there is no node 'db9'"),
         (["--cluster", "--node", standby.name], 2, "not both"),
         (["--for", "soon"], 2, "is no duration"),
         (["--reason", "x" * 101], 2, "up to 100"),

@@ -95,7 +95,7 @@ def test_a_dry_run_and_what_stands_in_the_way_change_nothing(guarded: Guarded) -
             assert "would move" in move(writer, "--wait-trx", "10", "--dry-run").stdout
             closer.join()
         assert f"{writer.name} is the writer already" in move(writer, "--to", writer.name).stdout
-        assert "There is no node 'db9'" in move(writer, "--to", "db9", code=2).stderr
+        assert "there is no node 'db9'" in move(writer, "--to", "db9", code=2).stderr
         client.wait_acks(20)
     assert not client.seen().errors and guarded.lab.writer() is writer and not guarded.was_closed(writer)
 
