@@ -48,11 +48,12 @@ def command(app: App, keepalived_conf: str, everywhere: bool, as_json: bool) -> 
     Looks at this node and at what of the others matters to it; run it on every node, as root. Takes some seconds.
 
     \b
-    vipguard doctor             this node
-    vipguard doctor --all       the tables and events of the other nodes too
-    vipguard doctor --json      for a script; docs/doctor.md tells the rules
+    For example:
+      vipguard doctor             this node
+      vipguard doctor --all       the tables and events of the other nodes too
+      vipguard doctor --json      for a script; docs/doctor.md tells the rules
 
-    Exits with 0 for nothing found, 1 for warnings, 2 for errors.
+    Exit codes: 0 nothing found, 1 warnings, 2 errors.
     """
     from vipguard.doctor.diagnosis import exit_code
 

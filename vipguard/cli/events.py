@@ -36,9 +36,9 @@ class Moment(click.ParamType):
             return value
         text = str(value).strip()
         ago = re.findall(r"(\d+)([smhd])", text)
-        if ago and "".join(map("".join, ago)) == text:
-            return time.time() - sum(int(number) * _UNITS[unit] for number, unit in ago)
         try:
+            if ago and "".join(map("".join, ago)) == text:
+                return time.time() - sum(int(number) * _UNITS[unit] for number, unit in ago)
             if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?", text):
                 text = f"{time.strftime('%Y-%m-%d')} {text.zfill(5) if len(text) < 5 else text}"
             return datetime.fromisoformat(text).timestamp()

@@ -34,7 +34,8 @@ class Tail:
     def __init__(self, path: str) -> None:
         self.path = path
         self._file: BinaryIO | None = None
-        self._rest, self._line, self._first = b"", 0, True
+        self._rest, self._line = b"", 0
+        self._told: BinaryIO | None = None  # the rotated file whose lines were told; open, so that none gets its number
 
     @property
     def there(self) -> bool:
@@ -46,8 +47,6 @@ class Tail:
         found: list[Read] = []
         if self._file is None:
             self._open()
-        if self._first:
-            self._first = False
             found += self._rotated()
         while self._file is not None:
             replaced = self._replaced()  # asked first: what is written into it after the rotation is nothing
@@ -55,9 +54,10 @@ class Tail:
             if not replaced:
                 break
             found += self.leftover()
-            self._file.close()
+            self._keep(self._file)
             self._file = None
             self._open()
+            found += self._rotated()  # one that came and went since, unless it is the one just told
         return found
 
     def leftover(self) -> list[Read]:
@@ -73,8 +73,14 @@ class Tail:
                 else entry]  # type: ignore[list-item]  # fmt: skip
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, self._told):
+            if file is not None:
+                file.close()
+
+    def _keep(self, told: BinaryIO) -> None:
+        if self._told is not None:
+            self._told.close()
+        self._told = told
 
     def _open(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -82,15 +88,17 @@ class Tail:
         self._rest, self._line = b"", 0
 
     def _rotated(self) -> list[Read]:
-        """The file before the present one; not if that is the one that was just opened, being rotated meanwhile."""
+        """The file before the present one; not if that was told, or is the one just opened, being rotated meanwhile."""
         name = f"{self.path}.1"
         try:
-            with open(name, "rb") as old:
-                if self._file is not None and os.path.samestat(os.fstat(old.fileno()), os.fstat(self._file.fileno())):
-                    return []
-                return _all(name, old.read())
+            old = open(name, "rb")  # noqa: SIM115 (kept)
         except FileNotFoundError:
             return []
+        if any(one is not None and _same(old, one) for one in (self._file, self._told)):
+            old.close()
+            return []
+        self._keep(old)
+        return _all(name, old.read())
 
     def _replaced(self) -> bool:
         assert self._file is not None
@@ -107,6 +115,10 @@ class Tail:
             if line.strip():
                 found.append(_entry(self.path, self._line, line))
         return found
+
+
+def _same(one: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
 
 
 def _all(name: str, data: bytes) -> list[Read]:
