@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import footprint, outages, report
+from bench import footprint, moves, outages, report
 from vipguard.lab import LabError, need_root
 
 RESULTS = Path(__file__).absolute().parent / "results"
@@ -22,6 +22,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="rounds of each fault (default: 5, MySQL 3)")
     parser.add_argument("--flavor", choices=["mariadb", "mysql"], action="append", help="default: both")
     parser.add_argument("--fault", choices=list(outages.FAULTS), action="append", help="default: all")
+    parser.add_argument("--moves", type=int, default=20, help="planned moves on each guard; 0: none (default: 20)")
+    parser.add_argument("--no-faults", action="store_true", help="planned moves and the idle agent alone")
     parser.add_argument("--no-plain", action="store_true", help="leave plain keepalived out")
     parser.add_argument("--idle-s", type=float, default=20.0, help="how long the idle agent is watched; 0: not")
     return parser.parse_args(argv)
@@ -39,8 +41,13 @@ def main(argv: list[str] | None = None) -> int:
         rounds = wanted.rounds or (5 if flavor == "mariadb" else 3)
         guards = ["vipguard"] if wanted.no_plain else ["vipguard", "plain"]
         faults = wanted.fault or list(outages.FAULTS)
-        print(f"== {flavor}: {rounds} rounds of {', '.join(faults)} on {' and '.join(guards)}, by turns", flush=True)
-        results.rounds += outages.measure(flavor, guards, faults, rounds, say)
+        if not wanted.no_faults:
+            told = f"{rounds} rounds of {', '.join(faults)} on {' and '.join(guards)}, by turns"
+            print(f"== {flavor}: {told}", flush=True)
+            results.rounds += outages.measure(flavor, guards, faults, rounds, say)
+        if wanted.moves:
+            print(f"== {flavor}: {wanted.moves} planned moves on {' and '.join(guards)}, by turns", flush=True)
+            results.moves += moves.measure(flavor, guards, wanted.moves, say)
         if wanted.idle_s:
             results.footprints.append(footprint.measure(flavor, wanted.idle_s, say))
     print()

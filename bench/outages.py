@@ -72,7 +72,7 @@ def measure(
 
 
 def _round(lab: Lab, guard: str, fault: str) -> Round:
-    writer = _ready(lab)
+    writer = ready(lab)
     standby = lab.others(writer)[0]
     over = False
     with lab.watch(0.005) as watcher, lab.client(rate=RATE) as client:
@@ -113,7 +113,7 @@ def _lost(client: Any, standby: Node, moved: bool) -> int:
     return len(client.lost(standby)) if moved else 0
 
 
-def _ready(lab: Lab) -> Node:
+def ready(lab: Lab) -> Node:
     """A healthy lab whose standby's keepalived is ready too; with fresh data where histories went apart."""
     lab.heal()
     lab.client_space.run(["ip", "neigh", "flush", "all"], check=False)

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.footprint import CHECK_AIM_MS, CPU_AIM_PERCENT, RSS_AIM_MB, Footprint
+from bench.moves import Move
 from bench.outages import FAULTS, Round
 from vipguard import __version__
 
 #: Milliseconds of the median, MariaDB: `lease_s` + `close_s` + 0.2 s for a lost link. Two writers: never, on any.
+MOVE_AIM_MS = 60.0
 AIMS_MS = {"kill-mysqld": 100.0, "link-down": 900.0, "kill-keepalived": None, "stop-mysqld": 1500.0}
 
 
@@ -24,6 +26,7 @@ class Results:
     when: str
     machine: str
     rounds: list[Round] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
 
     @classmethod
@@ -41,6 +44,8 @@ def text(results: Results) -> str:
     parts = [f"vipguard {results.version}, {results.when}, {results.machine}"]
     for flavor in dict.fromkeys(one.flavor for one in results.rounds):
         parts.append(_outages(flavor, [one for one in results.rounds if one.flavor == flavor]))
+    if results.moves:
+        parts.append(_moves(results.moves))
     parts += [_footprint(one) for one in results.footprints]
     return "\n\n".join(parts)
 
@@ -54,6 +59,19 @@ def _outages(flavor: str, rounds: list[Round]) -> str:
         if ours:
             rows.append((name, _times(ours), _times(plain), _ratio(ours, plain), _two(ours), _two(plain),
                          _lost(ours), _lost(plain), _aim(flavor, fault, ours)))  # fmt: skip
+    return "\n".join([head, *_table(rows)])
+
+
+def _moves(moves: list[Move]) -> str:
+    head = "planned moves: stall of a client at 500 inserts a second, ms (median / worst); other errors than the cut"
+    rows = [("flavor", "guard", "moves", "stall", "other errors", "lost", "two writers", "aim")]
+    for flavor, guard in dict.fromkeys((one.flavor, one.guard) for one in moves):
+        of = [one for one in moves if (one.flavor, one.guard) == (flavor, guard)]
+        median = statistics.median(one.stall_ms for one in of)
+        aim = f"below {MOVE_AIM_MS:g}: " + ("kept" if median < MOVE_AIM_MS else "MISSED") if guard == "vipguard" else ""
+        rows.append((flavor, guard, str(len(of)), f"{median:.0f} / {max(one.stall_ms for one in of):.0f}",
+                     str(sum(one.errors for one in of)), str(sum(one.lost for one in of)),
+                     f"{max(one.two_writers_ms for one in of):.0f}", aim))  # fmt: skip
     return "\n".join([head, *_table(rows)])
 
 
