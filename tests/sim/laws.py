@@ -169,6 +169,8 @@ class Laws:
             since_s = self._wrong_s.setdefault((host.name, what), now)
             guarded_s = self._guarded_s.get(host.name)
             unseen = server is not None and server.denies and host.name in self._by_hand_s
+            if unseen:  # its time begins when it can be seen again
+                self._wrong_s[host.name, what] = now
             if not is_open or host.unkillable or guarded_s is None or unseen:
                 continue
             limit_s = 1.5 + host.worker_late_s + host.server_s
