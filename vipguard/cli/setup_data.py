@@ -50,7 +50,7 @@ def compared(setup: Setup) -> Iterator[Line]:
                 behind.append(name)
     text = f"here {_told(setup.here)}"
     if setup.unseen:
-        text += f"; {', '.join(setup.unseen)} will be compared when it is set up"
+        text += f"; {', '.join(setup.unseen)}: to be compared when set up"
     elif not behind:
         text += ", and nothing that contradicts the others'"
     yield Line("already so", STEP, text)
