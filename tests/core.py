@@ -40,7 +40,7 @@ from vipguard.model.memory import Memory
 from vipguard.model.policy import Policy
 
 PROCESS = ProcessId(4242, 99)
-OWN_CLAIM, PEER_CLAIM, OPENER = 31, 32, 33
+OWN_CLAIM, PEER_CLAIM, OPENER, PROBER = 31, 32, 33, 34
 CLOSED_FACTS = replace(FACTS, process=PROCESS)
 PEER_FACTS = WRITER_FACTS
 NOTHING_KEPT = Memory()
@@ -166,6 +166,8 @@ class Core:
     def _result(self, effect: do.Effect) -> object:
         match effect:
             case do.ProbeServer():
+                if self.facts is not None:
+                    self.facts = replace(self.facts, fit_lock=PROBER if effect.fit else None)
                 return self.server()
             case do.ProbePeer():
                 evidence = self.peers_server()
@@ -269,7 +271,9 @@ def guarded_writer(policy: Policy = POLICY) -> Core:
     """db1 writes, db2 is back as a healthy standby that could take over."""
     core = writer(policy)
     assert core.facts is not None
-    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, gtid=core.facts.gtid, epoch=core.facts.epoch)
+    core.peer = replace(
+        PEER_FACTS, closed=True, open_lock=None, gtid=core.facts.gtid, epoch=core.facts.epoch, fit_lock=PROBER
+    )
     core.wait(1.2)
     core.go()
     return core

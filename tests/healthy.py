@@ -37,8 +37,9 @@ CHANNEL = Channel(
 FACTS = ServerFacts(
     flavor="mariadb", version="10.11.6-MariaDB", server_id=1, closed=True, gtid=GTIDS, open_lock=None,
     claim_lock=None, connection_id=7, epoch=EpochRow(3, "db2", "boot-2"), channels=(CHANNEL,), datadir="/var/lib/mysql",
+    fit_lock=7,
 )  # fmt: skip
-WRITER_FACTS = replace(FACTS, server_id=2, closed=False, open_lock=9)
+WRITER_FACTS = replace(FACTS, server_id=2, closed=False, open_lock=9, fit_lock=None)
 SERVER = ServerEvidence(Answer.ANSWERED, NOW_S - 0.05, NOW_S - 0.049, FACTS)
 PEER = PeerSight(
     POLICY.peers[0],

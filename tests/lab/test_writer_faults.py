@@ -56,6 +56,32 @@ def test_a_full_disk_keeps_a_standby_out_and_the_writer_goes_on(small: Guarded) 
     healthy(small)
 
 
+def test_two_disks_that_are_low_leave_the_writer_writing(small: Guarded) -> None:
+    """They fill up together. Only its own agent knows of the standby's, and says so to the writer's."""
+    writer, standby = small.writer, small.standby
+    with faults.full_data_disk(standby, left_mb=LOW_MB):
+        small.wait_track(standby, "0", within_s=10)
+        with small.lab.client(rate=100) as client, faults.full_data_disk(writer, left_mb=LOW_MB + 10):
+            small.wait_said(writer, "level=warning", "event=verdict", "rule=holder-disk-unfit-alone", within_s=10)
+            client.wait_acks(200)
+            assert writer.has_vip() and not small.was_closed(writer)
+    healthy(small)
+
+
+def test_a_writer_whose_disk_fills_to_the_last_byte_at_once_is_killed_and_taken_over(small: Guarded) -> None:
+    """A write waits for room, and what ends it leaves half of it in MariaDB's binary log: but for a kill."""
+    lab, writer, standby = small.lab, small.writer, small.standby
+    with lab.client(rate=200) as client:
+        client.wait_acks(50)
+        with faults.full_data_disk(writer):
+            small.wait_writer(standby, within_s=15)
+            client.wait_acks(50)
+            assert small.said(writer, "event=kill") and not small.said(writer, "rule=read-only-verified")
+        lab.restart_dead()
+        healthy(small)
+    assert client.lost(standby) == []
+
+
 def test_a_writer_with_a_full_disk_that_nobody_could_replace_keeps_the_vip_and_says_so(
     small: Guarded,
 ) -> None:

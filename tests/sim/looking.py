@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import Looked
 from vipguard.model import effect as do
-from vipguard.model.evidence import Answer, DiskEvidence, ServerEvidence
+from vipguard.model.evidence import Answer, DiskEvidence, ServerEvidence, ServerFacts
 
 from .asking import Ask, Conn, Fail, Reply
+from .mysqld import Mysqld, Session
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -25,13 +26,23 @@ def must(reply: Reply, what: str) -> Any:
     raise Fail(f"{what}: {reply.kind}", refused=reply.kind == "blind")
 
 
-def look(agent: Agent, conn: Conn, deadline_s: float, channels: bool = True) -> Steps:
+def look(
+    agent: Agent, conn: Conn, deadline_s: float, channels: bool = True, fit: bool | None = None
+) -> Steps:
+    """`fit`: its session takes the lock that says so, or gives it back."""
+    name = agent.host.policy.fit_lock
+
+    def ask(server: Mysqld, session: Session) -> ServerFacts:
+        if fit is not None:
+            (server.lock if fit else server.unlock)(name, session)
+        return server.facts(session, channels, conn.local)
+
     asked_s = agent.engine.now
     until_s = asked_s + deadline_s
     for attempt in range(3):
         if attempt == 2:
             yield 0.005
-        reply = yield Ask(conn, lambda server, session: server.facts(session, channels, conn.local), until_s)
+        reply = yield Ask(conn, ask, until_s)
         now = agent.engine.now
         if reply.kind == "ok":
             return ServerEvidence(Answer.ANSWERED, asked_s, now, reply.value)
@@ -45,7 +56,7 @@ def look(agent: Agent, conn: Conn, deadline_s: float, channels: bool = True) -> 
 
 
 def probe_server(agent: Agent, effect: do.ProbeServer) -> Steps:
-    return (yield from look(agent, agent.probe, effect.deadline_s))
+    return (yield from look(agent, agent.probe, effect.deadline_s, fit=effect.fit))
 
 
 def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:

@@ -189,6 +189,7 @@ class Mysqld(Process):
             mark=self.disk.mark,
             moving_to=next((n for n in self.host.cluster.hosts if self.holder(self.host.policy.move_lock(n))), None),
             process=self.pid if local else None,
+            fit_lock=self.holder(self.host.policy.fit_lock),
         )
 
     def channels(self) -> tuple[Channel, ...]:

@@ -117,7 +117,7 @@ def test_a_parked_node_is_a_candidate_at_once_when_the_writer_is_gone_and_nobody
 def test_a_parked_node_lets_an_eligible_peer_go_first_for_a_bounded_time() -> None:
     core = standby(policy=TWICE)
     lose(core, 3)
-    core.peer = replace(PEER_FACTS, closed=True, open_lock=None)
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, fit_lock=34)
     core.wait(1.5)
     assert rule(core) == "damped"
     core.wait(1.0)

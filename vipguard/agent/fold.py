@@ -135,8 +135,11 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
-    if evidence.facts is not None and evidence.facts.channels is not None:
-        eligible, channels = _fit(world, evidence, name), evidence.facts.channels
+    if evidence.facts is not None:
+        channels = channels if evidence.facts.channels is None else evidence.facts.channels
+        if channels is not None:  # what says most of it, its agent's lock, is seen in each round
+            known = replace(evidence, facts=replace(evidence.facts, channels=channels))
+            eligible = _fit(world, known, name)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s

@@ -96,7 +96,7 @@ class Hands:
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
         self._for_relay = Connector.local(policy.mysql)
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
-        self._signs_of, self._signs = policy, likeness.signs(policy)
+        self._signs_of, self._signs, self._fit = policy, likeness.signs(policy), False
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
@@ -126,9 +126,10 @@ class Hands:
     def _sign(self) -> tuple[str, ...]:
         if self._signs_of is not self.policy:
             self._signs_of, self._signs = self.policy, likeness.signs(self.policy)
-        return self._signs
+        return (*self._signs, self.policy.fit_lock) if self._fit else self._signs
 
-    def probe_server(self, effect: do.Effect) -> ServerEvidence:
+    def probe_server(self, effect: do.ProbeServer) -> ServerEvidence:
+        self._fit = effect.fit
         return self._probe.look(effect.deadline_s, self._now)
 
     def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:

@@ -277,7 +277,7 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.note("close-failed", "commits-wait", "warning", reason=failure.text)
             draft.set(phase=replace(phase, kill=True))
         case CloseServer() | KillServer():
-            draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
+            _not_closed(draft, effect, failure)
         case ExamineRelay() | RescueRelay():
             _relay_failed(draft, effect, failure)
         case WriteTrack():
@@ -307,6 +307,19 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             _record(draft, failed=(f"{_kebab(type(effect).__name__)}-failed", failure.text))
         case _:
             draft.say(f"failed:{effect.key}", "effect-failed", "warning", reason=failure.text)
+
+
+def _not_closed(draft: Draft, effect: Effect, failure: Failed) -> None:
+    """Said once a reason in one closing; the next attempt waits a little, and the kill for no more than its time."""
+    phase = draft.world.phase
+    since_s = phase.since_s if isinstance(phase, Closing) else None
+    why = f"{since_s} {effect.key} {failure.text}"
+    if draft.world.said.get("close-failed") != why:
+        draft.set(said={**draft.world.said, "close-failed": why})
+        draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
+    if isinstance(phase, Closing):
+        again_s = min(draft.now_s + phases.AGAIN_S, phase.since_s + draft.world.policy.limits.close_s)
+        draft.set(phase=replace(phase, again_s=max(phase.again_s, again_s)))
 
 
 def _kebab(name: str) -> str:

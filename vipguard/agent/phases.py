@@ -16,6 +16,12 @@ from .draft import Draft
 from .world import Closing, Handing, HoldOff, Resting, Taking, Writing
 
 BACK_OFF_S = 1.0
+AGAIN_S = 0.1  # between two attempts that fail at once
+LEGIT_BACK_OFF_S_MAX = 60.0
+CLAIM_SEEN_S = 0.3  # three rounds of the writer's agent, which announces the VIP anew when the claim ends
+#: Less free than that, and a write may be standing half done: a file system refuses its last blocks before it counts
+#: them all, and a transaction is written in pieces. MariaDB's close would end such a write and tear its binary log.
+NO_ROOM_BYTES = 1_048_576
 BACK_OFF_STEP_S = 0.5  # more for each node further down the list, so that two takers do not meet again
 
 
@@ -42,9 +48,17 @@ def closed(draft: Draft, phase: Closing) -> None:
 
 
 def must_kill(draft: Draft, rule: str) -> bool:
-    """Do commits wait on a node that is cut off or superseded? Whatever else ends them acknowledges or shows them."""
+    """Do commits wait on a node that is cut off or superseded? Whatever else ends them acknowledges or shows them.
+    Or does a write wait for room? Whatever else ends it leaves half of it in the binary log."""
+    if no_room(draft):
+        return True
     semi = semi_sync.own(draft.sight)
     return semi is not None and semi.waiting > 0 and semi_sync.care(draft.sight, rule) is Care.STRICT
+
+
+def no_room(draft: Draft) -> bool:
+    disk = draft.world.disk
+    return disk is not None and disk.free_bytes is not None and disk.free_bytes < NO_ROOM_BYTES
 
 
 def begin_closing(draft: Draft, rule: str, text: str) -> None:
@@ -72,8 +86,30 @@ def hold_off(draft: Draft, rule: str, text: str) -> None:
     """Leave the VIP to others for a while that differs from node to node."""
     names = [node.name for node in draft.world.policy.nodes]
     back_off_s = BACK_OFF_S + BACK_OFF_STEP_S * names.index(draft.world.policy.node)
+    if rule == "peer-legit":
+        back_off_s = min(LEGIT_BACK_OFF_S_MAX, back_off_s * 2.0**draft.world.sent_away)
+        draft.set(sent_away=min(draft.world.sent_away + 1, 10))
     draft.say("refused", rule, "warning", text=text, back_off_s=back_off_s)
     draft.set(hold_off=HoldOff(rule, text, draft.now_s + back_off_s))
+
+
+def see_legit(draft: Draft) -> None:
+    """Who was sent away stays away for longer each time, and only while the one that did it is seen to write."""
+    world = draft.world
+    if not world.sent_away or isinstance(world.phase, Taking) or draft.sight.writers():
+        return
+    held = world.hold_off
+    draft.set(sent_away=0, hold_off=None if held is not None and held.rule == "peer-legit" else held)
+
+
+def let_go(draft: Draft) -> None:
+    """Give back what claims are left. Who was sent away keeps them until its VIP has left and the writer saw them: each
+    VIP that came here drew the clients along, and the writer draws them back when the claim ends."""
+    world, held = draft.world, draft.world.hold_off
+    assert isinstance(world.phase, Resting)
+    away = held is not None and held.rule == "peer-legit" and draft.now_s < held.until_s
+    if not away or (not draft.sight.vip_here and draft.now_s - world.phase.since_s >= CLAIM_SEEN_S):
+        release(draft)
 
 
 def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
@@ -90,7 +126,7 @@ def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
         begin_closing(draft, rule, text)
     else:
         draft.set(phase=Resting(draft.now_s))
-        release(draft)
+        let_go(draft)
 
 
 def complete(draft: Draft, takeover: Takeover) -> None:

@@ -37,8 +37,7 @@ from .fold import fold
 from .world import Closing, Flight, Handing, Invited, Resting, Starting, Taking, World, Writing, probing
 
 PEER_CHANNELS_TICKS = 10
-DISK_S = 5.0
-AGAIN_S = 0.1  # between two attempts that fail at once
+DISK_S = 1.0
 
 
 def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
@@ -49,6 +48,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     elif isinstance(event, Command):
         orders.obey(draft, event.name)
     outcome.expire(draft)
+    phases.see_legit(draft)
     move.forget(draft)
     _advance(draft)
     _judge(draft)
@@ -119,6 +119,7 @@ def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
 
 
 def _resting(draft: Draft) -> None:
+    phases.let_go(draft)
     world, sight = draft.world, draft.sight
     assert isinstance(world.phase, Resting)
     facts = world.server.facts if world.server and world.server.asked_at_s >= world.phase.since_s else None
@@ -236,7 +237,7 @@ def _writing(draft: Draft) -> None:
         phases.rest(draft, "found-closed", "closed-by-another-hand")
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
-    elif move.begin(draft, phase):
+    elif not phases.no_room(draft) and move.begin(draft, phase):
         _closing(draft)
 
 
@@ -279,13 +280,15 @@ def _closing(draft: Draft) -> None:
         return
     left_s = phase.since_s + limits.close_s - draft.now_s
     if left_s > 0 and not phase.kill:
-        draft.send(CloseServer(max(left_s, limits.close_s / 2), care(draft.sight, phase.rule)))
+        if draft.now_s >= phase.again_s:
+            draft.send(CloseServer(max(left_s, limits.close_s / 2), care(draft.sight, phase.rule)))
     elif phase.to is not None:
         move.not_closed(draft, phase)
     elif draft.now_s >= phase.again_s:
-        draft.set(phase=replace(phase, again_s=draft.now_s + AGAIN_S))
+        draft.set(phase=replace(phase, again_s=draft.now_s + phases.AGAIN_S))
         if world.process is not None:
-            rule = "commits-wait-superseded" if phase.kill else "not-closed-in-time"
+            superseded = "no-room-to-close" if phases.no_room(draft) else "commits-wait-superseded"
+            rule = superseded if phase.kill else "not-closed-in-time"
             draft.note("kill", rule, "warning", close_s=limits.close_s)
             draft.send(KillServer(1.0, world.process))
         else:
@@ -351,7 +354,10 @@ def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
         return
     numbers: dict[str, object] = dict(new.numbers)
     numbers = {"standing": new.standing, "eligibility": new.eligibility.value, "text": new.text, **numbers}
-    draft.note("verdict", new.rule, "info", **numbers)
+    # a holder whose server said nothing in one round may just be late; what else leaves it the VIP needs somebody
+    unwell = new.standing == "holder" and new.eligibility is Eligibility.UNDETERMINED
+    level = "warning" if unwell and new.rule != "holder-server-silent" else "info"
+    draft.note("verdict", new.rule, level, **numbers)
 
 
 def _join(draft: Draft) -> None:
@@ -392,7 +398,9 @@ def _join(draft: Draft) -> None:
 def _look(draft: Draft) -> None:
     """Send the probes of this tick, each only when its last has come back."""
     world, limits = draft.world, draft.world.policy.limits
-    draft.send(ProbeServer(limits.deadline_s))
+    candidate = world.may_open and world.verdict is not None and world.verdict.standing == "candidate"
+    fit = candidate and not isinstance(world.phase, Starting) and writer.fit(draft.sight)
+    draft.send(ProbeServer(limits.deadline_s, fit))
     busy = probing(world)
     for index, name in enumerate(world.peers):
         if name not in busy:

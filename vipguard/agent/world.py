@@ -137,18 +137,20 @@ class Acks:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Who else answered for the VIP when the holder asked last, and for how many rounds nobody has since."""
+    """Who else answered for the VIP when the holder asked last, and for how many rounds nobody has since. `claimed`:
+    another node has the claim on this one, since it got the VIP too."""
 
     macs: tuple[str, ...] = ()
     asked_s: float | None = None
     quiet: int = 0
+    claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
-    `said` holds what was logged last, by topic.
+    `said` holds what was logged last, by topic. `sent_away`: how often in a row a peer that writes by right did so.
     """
 
     policy: Policy
@@ -187,6 +189,7 @@ class World:
     declined: bool = False
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
+    sent_away: int = 0
     promoted_until_s: float | None = None
     damping: Damping = Damping()
     duplicate: Duplicate = Duplicate()
@@ -280,6 +283,8 @@ def wake_s(world: World, now_s: float) -> float:
         moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
     if world.silent_since_s is not None:
         moments.append(world.silent_since_s + limits.hang_s)
+    if isinstance(world.phase, Closing):
+        moments.extend((world.phase.again_s, world.phase.since_s + limits.close_s))
     if world.hold_off is not None:
         moments.append(world.hold_off.until_s)
     if isinstance(world.phase, Taking):

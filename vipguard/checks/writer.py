@@ -8,6 +8,7 @@ candidate eligible and takes no VIP from a holder.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..model.evidence import Answer
 from ..model.finding import Outcome
@@ -373,7 +374,17 @@ def unfit(sight: Sight) -> tuple[str, str] | None:
     return None
 
 
+def fit(sight: Sight) -> bool:
+    """Would this node take over if the writer went now? That it stands back for one that is there does not count."""
+    parked = None if sight.parked is not None and sight.parked[0] == "peer-legit" else sight.parked
+    sight = replace(sight, parked=parked, damping=replace(sight.damping, until_s=None))
+    return judge(sight, "candidate").eligibility is YES
+
+
 def fit_from_afar(sight: Sight) -> bool:
-    """Would these rows let a peer take over, by what its own SQL says? `sight` holds the peer's server as `server`."""
+    """Would a peer take over, by its agent's word and by what its SQL says? `sight` holds its server as `server`."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or facts.fit_lock is None:
+        return False
     rows = (_other_cluster, _writable, _threads, _lag_unknown, _lag, _deaf)
     return sight.server is not None and sight.server.answered and all(row(sight) is None for row in rows)

@@ -44,9 +44,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class ProbeServer(Effect):
-    """One round of questions to the local server."""
+    """One round of questions to the local server. `fit`: its session is to hold the lock that says so."""
 
     lane = "probe"
+    fit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,9 @@ class ServerFacts:
     """What a server that answered said of itself, in one round.
 
     `closed` is read_only and, on MySQL, super_read_only with it. `gtid` is everything it has, applied or written
-    here. `open_lock` and `claim_lock` are the connection ids that hold the two named locks. `sessions` are the
-    connection ids of the sessions the prober itself knows to be its own. `channels` is None where this round did
-    not ask. `other_cluster` names a foreign cluster whose epoch row stands where ours should.
+    here. `open_lock`, `claim_lock` and `fit_lock` are the connection ids that hold the three named locks. `sessions`
+    are the connection ids of the sessions the prober itself knows to be its own. `channels` is None where this round
+    did not ask. `other_cluster` names a foreign cluster whose epoch row stands where ours should.
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
@@ -124,6 +124,7 @@ class ServerFacts:
     mark: Mark | None = None
     maintenance: tuple[Maintenance, ...] = ()
     moving_to: str | None = None
+    fit_lock: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

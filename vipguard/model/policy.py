@@ -234,6 +234,11 @@ class Policy:
     def open_lock(self) -> str:
         return f"vipguard.open.{self.cluster}"
 
+    @property
+    def fit_lock(self) -> str:
+        """Held by an agent on its own server while it would take over, for its peers to see."""
+        return f"vipguard.fit.{self.cluster}"
+
     def move_lock(self, node: str) -> str:
         """Held on the writer's server by who wants the writer to be `node`."""
         return f"vipguard.move.{node}.{self.cluster}"

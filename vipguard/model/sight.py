@@ -62,9 +62,9 @@ class Receiving:
 class PeerSight:
     """Another node, as seen from here. `alive_s`: its last sign of life (SQL answer, refusal, ping, advert).
 
-    `eligible`: would the candidate's rules that SQL can tell let it take over? None: not asked yet. `channels` are of
-    the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when the fence command
-    said that it is off.
+    `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
+    `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
+    the fence command said that it is off.
     """
 
     node: Node

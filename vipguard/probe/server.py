@@ -140,6 +140,7 @@ class ServerProbe:
             mark=mark,
             maintenance=said.maintenance,
             moving_to=said.moving_to,
+            fit_lock=said.fit_lock,
         )
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:

@@ -33,6 +33,7 @@ class Facts:
     other_cluster: str | None
     maintenance: tuple[Maintenance, ...]
     moving_to: str | None
+    fit_lock: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class Dialect:
             f" (SELECT MIN(o.cluster) FROM vipguard.epoch o WHERE o.cluster <> {name}),"
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
-            f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END"
+            f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
+            f" IS_USED_LOCK({quote(policy.fit_lock)})"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -115,6 +117,7 @@ class Dialect:
             other_cluster=_text(row[10]) if epoch is None and row[10] is not None else None,
             maintenance=_maintenance(_text(row[11])),
             moving_to=None if row[12] is None else _text(row[12]),
+            fit_lock=None if row[13] is None else int(row[13]),
         )
 
     def own_gtid(self) -> str:
