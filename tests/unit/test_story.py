@@ -92,6 +92,11 @@ def test_a_rejoin_goes_on_beside_a_takeover() -> None:
     assert len(stories(mixed)[0].steps) == 3
 
 
+def test_an_agent_that_finds_itself_the_writer_is_a_story_of_its_own_and_ends_what_was_before() -> None:
+    found = stories([*TAKEOVER[:3], *notes((40, "adopted", "takeover-completed-before", {"epoch": 2})), *REJOIN])
+    assert kinds(found) == [("takeover", "unfinished"), ("adoption", "complete"), ("rejoin", "complete")]
+
+
 def test_a_diverged_node_fails_to_join() -> None:
     (story,) = stories(notes((0, "rejoin", "join-waits"), (9, "rejoin", "diverged", {"text": "2 transactions"})))
     assert (story.result, story.result_rule, story.result_text) == ("failed", "diverged", "2 transactions")

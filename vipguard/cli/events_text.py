@@ -27,6 +27,7 @@ _KINDS = {
     "move-away": "planned move away from this node",
     "handback": "this node gave the writer up",
     "rejoin": "replication joins again",
+    "adoption": "the agent was started",
 }
 _HIDDEN = ("at", "boottime_s", "what", "rule", "level", "text", "reason")
 _LOSSES = {

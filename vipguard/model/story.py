@@ -13,6 +13,7 @@ from typing import Any
 Entry = Mapping[str, Any]
 
 TAKEOVER, MOVE_IN, MOVE_OUT, HANDBACK, REJOIN = "takeover", "move-here", "move-away", "handback", "rejoin"
+ADOPTION = "adoption"  # an agent that was started on a node that is the writer
 COMPLETE, ABANDONED, FAILED, UNFINISHED = "complete", "abandoned", "failed", "unfinished"
 
 #: The notes that tell of a step, beside the ones that begin and end a story.
@@ -100,20 +101,19 @@ class Stories:
 
     def _feed(self, entry: Entry) -> list[Story]:
         what = str(entry["what"])
-        if what == "rejoin" or (self._rejoin is not None and what in _REJOIN_STEPS):
-            return self._rejoining(entry)
         done: list[Story] = []
+        if self._main is not None and self._main.ended and what != "may-be-lost":
+            done += self._close_main()
+        if what == "rejoin" or (self._rejoin is not None and what in _REJOIN_STEPS):
+            return done + self._rejoining(entry)
         begun = self._begun(entry)
         if begun is not None:
             done += self._close_main()
             self._main = begun
         elif self._main is not None:
-            if self._main.ended and what != "may-be-lost":
-                done += self._close_main()
-            else:
-                self._main = _go_on(self._main, entry)
-                if _is_over(self._main, what):
-                    done += self._close_main()
+            self._main = _go_on(self._main, entry)
+        if self._main is not None and _is_over(self._main, what):
+            done += self._close_main()
         return done
 
     def _close_main(self) -> list[Story]:
@@ -130,7 +130,7 @@ class Stories:
             return _new(MOVE_OUT if rule == "ordered" else MOVE_IN, entry)
         if what == "adopted":
             # the agent came anew: what it did before has no end that anybody saw
-            return replace(_new(TAKEOVER, entry), result=COMPLETE, result_rule=rule,
+            return replace(_new(ADOPTION, entry), result=COMPLETE, result_rule=rule,
                            result_text="this node was the writer when its agent started", took_ms=0.0)  # fmt: skip
         if what in ("closing", "writer-lost"):
             giving_up = now is not None and (now.kind == HANDBACK or (now.kind == MOVE_OUT and what == "writer-lost"))
