@@ -70,6 +70,7 @@ def is_as_found(node: Node, before: frozenset[str]) -> None:
 def guard(lab: Lab) -> Node:
     """What the last lines of `setup` say: the agent first, then keepalived, on every node."""
     for node in lab.nodes.values():
+        node.mysqld.end_restarts()  # who is killed from here on stays dead until the test starts it
         node.start_agent()
     for node in lab.nodes.values():
         node.start_keepalived()
