@@ -103,6 +103,23 @@ def test_locks_and_epoch_are_seen(pair: Pair) -> None:
     assert not facts.closed
 
 
+def test_a_probe_that_signs_holds_the_lock_takes_it_again_on_a_new_session_and_gives_it_back(pair: Pair) -> None:
+    """Even the guard's own close ends such a session now and then."""
+    policy, signs = pair.policy, [("vipguard.agent.scratch", pair.policy.fit_lock)]
+    agent = ServerProbe(pair.a.connector(), policy, lambda: signs[0])
+    peer = probe_of(pair, pair.a)
+    assert facts_of(look(peer)).fit_lock is None
+    assert facts_of(look(agent)).fit_lock == facts_of(look(peer)).fit_lock == agent.connection_id
+    first = agent.connection_id
+    pair.a.sql(f"KILL {first}")
+    assert facts_of(look(agent)).fit_lock == facts_of(look(peer)).fit_lock == agent.connection_id != first
+    signs[0] = signs[0][:1]
+    assert facts_of(look(agent)).fit_lock is facts_of(look(peer)).fit_lock is None
+    signs[0] = (*signs[0], policy.fit_lock)
+    assert facts_of(look(agent)).fit_lock == agent.connection_id
+    agent.close()
+
+
 def test_the_operators_rows_in_force_are_told_and_others_not(pair: Pair) -> None:
     soon = int(time.time()) + 3600
     pair.a.sql(
