@@ -18,6 +18,7 @@ from vipguard.agent.report import snapshot
 from vipguard.agent.world import Writing, begin
 from vipguard.checks import writer
 from vipguard.cli import status as command
+from vipguard.cli import status_screen
 from vipguard.cli.main import run
 from vipguard.model.memory import Memory
 
@@ -174,7 +175,7 @@ def test_on_a_terminal_it_is_a_table_with_a_column_for_each_node(
     healthy_pair: Status, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    command._print_rich(healthy_pair)
+    status_screen.show(healthy_pair)
     out = capsys.readouterr().out
     heading = next(line for line in out.splitlines() if "10.73.0.11" in line)
     assert "db2 10.73.0.12" in heading

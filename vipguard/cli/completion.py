@@ -14,10 +14,10 @@ def command(shell: str) -> int:
 
     \b
     For example:
-      vipguard completion bash > /usr/share/bash-completion/completions/vipguard
-      vipguard completion zsh  > /usr/local/share/zsh/site-functions/_vipguard
-      vipguard completion fish > /usr/share/fish/vendor_completions.d/vipguard.fish
-      source <(vipguard completion bash)          for this shell alone
+      source <(vipguard completion bash)      for this shell alone
+      vipguard completion zsh > _vipguard
+
+    docs/completion.md has the place for each shell.
 
     Exit codes: 0 printed, 2 no such shell.
     """

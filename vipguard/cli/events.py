@@ -68,9 +68,10 @@ def command(
 
     \b
     For example:
-      vipguard events --stories -n 1              the last takeover, from trigger to loss
+      vipguard events --stories -n 1        the last takeover, trigger to loss
       vipguard events --since 2h
-      vipguard events --rule 'takeover-*' --rule may-be-lost --since '2026-11-21 10:00'
+      vipguard events --rule 'takeover-*' --rule may-be-lost
+      vipguard events --since '2026-11-21 10:00' --until 10:30
       vipguard events --follow --json
 
     Exit codes: 0 told, also when nothing matches; 2 wrong usage or configuration; 3 the journal can't be read.

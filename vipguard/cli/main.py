@@ -6,6 +6,7 @@ nobody expected included. A command returns its exit code, or None for 0; docs/e
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -63,8 +64,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            known = ", ".join(COMMANDS)
-            ctx.fail(f"There is no command {args[0]!r}; the commands are {known}.")
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"There is no command {args[0]!r}{f', {near[0]} is near' if near else ''}.")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

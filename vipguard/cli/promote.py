@@ -26,7 +26,7 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
 
     \b
     For example:
-      vipguard promote                    says what may be missing, and does nothing
+      vipguard promote               says what may be missing, and does nothing
       vipguard promote --force --within 60
 
     Exit codes: 0 this node is the writer, 1 it is not yet, 2 refused, 3 could not be asked.

@@ -62,7 +62,7 @@ def render_mysql(app: App, flavor: str | None) -> None:
 
     \b
     For example:
-      vipguard render mysql --flavor mariadb > /etc/mysql/mariadb.conf.d/90-vipguard.cnf
+      vipguard render mysql --flavor mariadb > 90-vipguard.cnf
 
     Exit codes: 0 printed, 2 wrong usage or configuration, 3 failed.
     """

@@ -33,8 +33,8 @@ TRANSITIONS = (
     "found-closed",
 )
 NOT_SEEN = "not seen from here"
-_HEADINGS = ("node", "VRRP", "VIP", "server", "writable", "eligible", "lag", "replication", "epoch")
-_BAD, _ODD = "bold red", "yellow"
+HEADINGS = ("node", "VRRP", "VIP", "server", "writable", "eligible", "lag", "replication", "epoch")
+BAD, _ODD = "bold red", "yellow"
 Cell = tuple[str, str]  # text, style on a terminal
 
 
@@ -68,7 +68,9 @@ def command(app: App, as_json: bool, watch: bool, interval_s: float) -> int:
     if as_json:
         click.echo(json.dumps(status, indent=2))
     elif sys.stdout.isatty():
-        _print_rich(status)
+        from .status_screen import show
+
+        show(status)
     else:
         click.echo(plain(status))
     code, complaint = judge(status)
@@ -149,7 +151,7 @@ def _track(policy: Policy) -> str | None:
 
 
 def rows(status: Mapping[str, Any]) -> list[list[Cell]]:
-    """The table's cells, by `_HEADINGS`. What was not seen is said so, and is never a value."""
+    """The table's cells, by `HEADINGS`. What was not seen is said so, and is never a value."""
     two = len(status["writers"]) > 1
     return [_row(node, two) for node in status["nodes"]]
 
@@ -171,10 +173,10 @@ def _row(node: Mapping[str, Any], two: bool) -> list[Cell]:
 
 def _vrrp(node: Mapping[str, Any]) -> Cell:
     if node["keepalived"] is False:
-        return "keepalived is dead", _BAD
+        return "keepalived is dead", BAD
     if node["vrrp"] is None:
         return NOT_SEEN, _ODD if node["here"] else ""
-    return str(node["vrrp"]), _BAD if node["vrrp"] == "FAULT" else ""
+    return str(node["vrrp"]), BAD if node["vrrp"] == "FAULT" else ""
 
 
 def _yes(value: bool | None, style: str = "") -> Cell:
@@ -184,7 +186,7 @@ def _yes(value: bool | None, style: str = "") -> Cell:
 def _writable(node: Mapping[str, Any], two: bool) -> Cell:
     if node["server"] == "absent":
         return "no", ""  # nobody writes to a server that is not running
-    return _yes(node["writable"], _BAD if two and node["writable"] else "")
+    return _yes(node["writable"], BAD if two and node["writable"] else "")
 
 
 def _server(node: Mapping[str, Any]) -> Cell:
@@ -193,7 +195,7 @@ def _server(node: Mapping[str, Any]) -> Cell:
     if node["server"] == "answered":
         return str(node["version"]).partition("-")[0], ""
     reason = f": {node['reason']}" if node["reason"] else ""
-    return f"{node['server']}{reason}", _BAD if node["server"] == "absent" else _ODD
+    return f"{node['server']}{reason}", BAD if node["server"] == "absent" else _ODD
 
 
 def _eligible(node: Mapping[str, Any]) -> Cell:
@@ -201,7 +203,7 @@ def _eligible(node: Mapping[str, Any]) -> Cell:
         return NOT_SEEN, ""
     if node["writable"] and not node["here"]:
         return "-", ""  # what SQL tells is whether it could take over, and it has no need to
-    style = {"eligible": "", "ineligible": _BAD}.get(node["eligibility"], _ODD)
+    style = {"eligible": "", "ineligible": BAD}.get(node["eligibility"], _ODD)
     rule = f" ({node['rule']})" if node["rule"] else ""
     return f"{node['eligibility']}{rule}", style
 
@@ -300,38 +302,10 @@ def duration(seconds: float) -> str:
 
 def plain(status: Mapping[str, Any]) -> str:
     """Aligned columns, neither cut nor wrapped: for pipes, mails and tickets."""
-    table: list[Sequence[str]] = [_HEADINGS, *([text for text, _ in row] for row in rows(status))]
-    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADINGS))]
+    table: list[Sequence[str]] = [HEADINGS, *([text for text, _ in row] for row in rows(status))]
+    widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in table
     ]
     return "\n".join((*head(status), "", *lines, "", *tail(status)))
-
-
-def _print_rich(status: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for part in rich_parts(status):
-        console.print(part)
-
-
-def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[Any]:
-    """What a terminal shows, top down; at most `story_lines` of the recent story."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    first, *alarms = head(status)
-    parts: list[Any] = [Text(first, style="bold"), *(Text(alarm, style=_BAD) for alarm in alarms)]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    by_node = rows(status)
-    table.add_column("")
-    for row in by_node:
-        table.add_column(Text(row[0][0]))  # a column for each node: a pair fits into 80 characters
-    for index, heading in enumerate(_HEADINGS[1:], 1):
-        table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
-    loud = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
-    lines = tail(status, story_lines)
-    return [*parts, table, *(Text(line, style=_BAD if line.startswith(loud) else "") for line in lines)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VipguardError
-from .status import STORY_LINES, ask, judge, plain, rich_parts, stamp
+from .status import STORY_LINES, ask, judge, plain, stamp
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -91,6 +91,8 @@ def _fitted(console: Console, status: Seen | None, complaint: str, interval_s: f
 def _group(status: Mapping[str, Any] | None, complaint: str, interval_s: float, story_lines: int) -> Group:
     from rich.console import Group
     from rich.text import Text
+
+    from .status_screen import rich_parts
 
     parts: list[Any] = [Text(f"{stamp(time.time())}, every {interval_s:g} s; Ctrl-C ends", style="dim")]
     if complaint:

@@ -1,0 +1,36 @@
+"""How does the status look on a terminal? A column for each node, what is wrong in red."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .status import BAD, HEADINGS, STORY_LINES, head, rows, tail
+
+
+def show(status: Mapping[str, Any]) -> None:
+    """Print it once."""
+    console = Console(highlight=False)
+    for part in rich_parts(status):
+        console.print(part)
+
+
+def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[Any]:
+    """What a terminal shows, top down; at most `story_lines` of the recent story."""
+    first, *alarms = head(status)
+    parts: list[Any] = [Text(first, style="bold"), *(Text(alarm, style=BAD) for alarm in alarms)]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    by_node = rows(status)
+    table.add_column("")
+    for row in by_node:
+        table.add_column(Text(row[0][0]))  # a column for each node: a pair fits into 80 characters
+    for index, heading in enumerate(HEADINGS[1:], 1):
+        table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
+    loud = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
+    lines = tail(status, story_lines)
+    return [*parts, table, *(Text(line, style=BAD if line.startswith(loud) else "") for line in lines)]
