@@ -133,7 +133,7 @@ def test_a_close_that_fails_again_and_again_is_said_once_and_tried_at_a_pace() -
             tries += 1
         core.now += 0.001
         core.step(AddressSeen(core.address()))
-    assert core.rules.count("close-server") == 1 and tries == 2
+    assert core.rules.count("close-server") == 1 and tries == 8
     core.now += 0.1
     core.step(AddressSeen(core.address()))
     assert core.sent(do.KillServer), "the pause does not put the kill off"

@@ -318,7 +318,7 @@ def _not_closed(draft: Draft, effect: Effect, failure: Failed) -> None:
         draft.set(said={**draft.world.said, "close-failed": why})
         draft.note("close-failed", _kebab(type(effect).__name__), "error", reason=failure.text)
     if isinstance(phase, Closing):
-        again_s = min(draft.now_s + phases.AGAIN_S, phase.since_s + draft.world.policy.limits.close_s)
+        again_s = min(draft.now_s + phases.CLOSE_AGAIN_S, phase.since_s + draft.world.policy.limits.close_s)
         draft.set(phase=replace(phase, again_s=max(phase.again_s, again_s)))
 
 

@@ -16,7 +16,8 @@ from .draft import Draft
 from .world import Closing, Handing, HoldOff, Resting, Taking, Writing
 
 BACK_OFF_S = 1.0
-AGAIN_S = 0.1  # between two attempts that fail at once
+AGAIN_S = 0.1  # between two attempts to kill
+CLOSE_AGAIN_S = 0.02  # between two closes that fail at once: a connection may become free well within `close_s`
 LEGIT_BACK_OFF_S_MAX = 60.0
 CLAIM_SEEN_S = 0.3  # three rounds of the writer's agent, which announces the VIP anew when the claim ends
 #: Less free than that, and a write may be standing half done: a file system refuses its last blocks before it counts
