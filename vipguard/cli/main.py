@@ -6,11 +6,9 @@ nobody expected included. A command returns its exit code, or None for 0; docs/e
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
-import traceback
 from typing import Any, NoReturn
 
 import click
@@ -64,6 +62,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # not for the check that keepalived waits for
+
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
             ctx.fail(f"There is no command {args[0]!r}{f', {near[0]} is near' if near else ''}.")
         return super().resolve_command(ctx, args)
@@ -164,6 +164,8 @@ def _unexpected(error: Exception) -> str:
 def _say(sentence: str, code: int) -> int:
     """The sentence on stderr; where the operator asked for it, what led there before it."""
     if os.environ.get(DEBUG):
+        import traceback
+
         traceback.print_exc()
     click.echo(f"vipguard: {sentence}", err=True)
     return code
