@@ -6,12 +6,27 @@ pass then. What the pure rooms decide has no second chance: unit and sim are nev
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scratch import Pair, pair_for_session
 
+_parse = ast.parse
+
+
+def _parse_again(*args: Any, **more: Any) -> Any:
+    """Python 3.11.2, Debian 12's, counts the depth of the tree for all threads together and then takes its own count for
+    an error (python/cpython#106905). pytest parses the source of each failure, and would end the whole run by that."""
+    try:
+        return _parse(*args, **more)
+    except SystemError:
+        return _parse(*args, **more)
+
+
+ast.parse = _parse_again  # type: ignore[assignment]
 REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packaging/")
 
 
