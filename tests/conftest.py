@@ -18,8 +18,9 @@ _parse = ast.parse
 
 
 def _parse_again(*args: Any, **more: Any) -> Any:
-    """Python 3.11.2, Debian 12's, counts the depth of the tree for all threads together and then takes its own count for
-    an error (python/cpython#106905). pytest parses the source of each failure, and would end the whole run by that."""
+    """Python 3.11.2, Debian 12's, counts the depth of the tree for all threads together and then takes its own count
+    for an error (python/cpython#106905). pytest parses the source of each failure, and would end the whole run by that.
+    """
     try:
         return _parse(*args, **more)
     except SystemError:
