@@ -10,34 +10,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..checks import writer
-from ..model.effect import (
-    CloseServer,
-    KillServer,
-    PrepareOpen,
-    ProbeDisk,
-    ProbePeer,
-    ProbeServer,
-    RemoveVip,
-    ResetClients,
-    WriteTrack,
-)
+from ..model.effect import CloseServer, KillServer, PrepareOpen, RemoveVip, ResetClients
 from ..model.evidence import Answer
 from ..model.sight import Sight
-from ..model.verdict import Eligibility, Standing, Verdict
-from ..notify import rejoin, relay
+from ..model.verdict import Eligibility
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
-from ..notify.join import Join
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import damping, duplicate, move, orders, outcome, phases, semi_sync
+from . import duplicate, joining, judge, looks, move, orders, outcome, phases, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
-from .world import Closing, Flight, Handing, Invited, Resting, Starting, Taking, World, Writing, probing
-
-PEER_CHANNELS_TICKS = 10
-DISK_S = 1.0
+from .world import Closing, Flight, Handing, Invited, Resting, Starting, Taking, World, Writing
 
 
 def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
@@ -51,13 +36,13 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     phases.see_legit(draft)
     move.forget(draft)
     _advance(draft)
-    _judge(draft)
-    _join(draft)
+    judge.judge(draft)
+    joining.join(draft)
     semi_sync.keep(draft)
     if isinstance(event, Tick):
         orders.keep(draft)
         duplicate.keep(draft)
-        _look(draft)
+        looks.look(draft)
         draft.set(gap_s=0.0)
     return draft.world, tuple(draft.orders)
 
@@ -85,7 +70,7 @@ def _starting(draft: Draft) -> None:
         return
     if facts.closed:
         if world.disk is None and not late:
-            _look_at_disk(draft)
+            looks.look_at_disk(draft)
             return
         phases.rest(draft, "started", "agent-started")
         return
@@ -311,108 +296,3 @@ _PHASES: dict[type, Callable[[Draft], None]] = {
     Invited: move.invited,
     Handing: move.handing,
 }
-
-
-def _standing(world: World) -> Standing:
-    if isinstance(world.phase, Writing | Closing):
-        return "holder"
-    vip = world.address is not None and world.address.vip_present
-    if isinstance(world.phase, Starting):
-        return "holder" if vip else "candidate"
-    return "taking" if vip else "candidate"
-
-
-def _judge(draft: Draft) -> None:
-    """The verdict, and the track file after it. An open node, and a closing one, keeps the VIP until it is closed
-    (law 3)."""
-    world = draft.world
-    sight = draft.sight
-    verdict = writer.judge(sight, _standing(world))
-    _tell(draft, world.verdict, verdict)
-    damping.watch(draft, sight, verdict)
-    draft.set(verdict=verdict)
-    vip = world.address is None or world.address.vip_present
-    if not world.may_open and world.track is not None:
-        return  # a one-shot beside an agent that has the lock: that agent may be well and only slow, and says it anew
-    if isinstance(world.phase, Closing | Handing) or (
-        isinstance(world.phase, Starting) and vip and world.track is not None
-    ):
-        return
-    wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
-    if wanted == "0" and isinstance(world.phase, Writing):
-        return
-    draft.set(track_asked=wanted)
-    if world.track != wanted:
-        moved = world.hold_off is not None and world.hold_off.rule == "switchover"  # its clients were reset before
-        if wanted == "0" and vip and "WriteTrack" not in world.flights and not moved:
-            draft.send(ResetClients(0.6, world.process))
-        draft.send(WriteTrack(1.0, wanted))
-
-
-def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:
-    if old is not None and (old.rule, old.standing) == (new.rule, new.standing):
-        return
-    numbers: dict[str, object] = dict(new.numbers)
-    numbers = {"standing": new.standing, "eligibility": new.eligibility.value, "text": new.text, **numbers}
-    # a holder whose server said nothing in one round may just be late; what else leaves it the VIP needs somebody
-    unwell = new.standing == "holder" and new.eligibility is Eligibility.UNDETERMINED
-    level = "warning" if unwell and new.rule != "holder-server-silent" else "info"
-    draft.note("verdict", new.rule, level, **numbers)
-
-
-def _join(draft: Draft) -> None:
-    """Replication is started only where this agent or a restart stopped it; an operator's STOP stays."""
-    world, sight = draft.world, draft.sight
-    facts = world.server.facts if world.server else None
-    if (
-        facts is None
-        or world.copying
-        or not world.may_open
-        or not (world.join_due or sight.promoted or relay.half_rescued(facts))
-    ):
-        return
-    if not isinstance(world.phase, Resting | Writing):
-        return
-    if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
-        return
-    join: Join | None = None
-    if isinstance(world.phase, Writing):
-        join = rejoin.writer(sight) if world.join_due else None
-    elif not sight.vip_here and not sight.claimed_by_other:
-        join = rejoin.standby(sight) if world.join_due else relay.before_start(sight)
-    if join is None:
-        return
-    if join.rule == "diverged":
-        draft.set(diverged=f"{join.text}: {join.apart}")
-    elif join.rule in ("join", "joined"):  # whatever else is waited for compares nothing
-        draft.set(diverged=None)
-    if join.rule != "join-compare-again":
-        level = "error" if join.apart is not None else "info"
-        draft.say("rejoin", join.rule, level, text=join.text, gtids=str(join.apart) if join.apart else "")
-    if join.rule == "joined":
-        draft.set(join_due=False)
-    elif join.effect is not None:
-        draft.send(join.effect)
-
-
-def _look(draft: Draft) -> None:
-    """Send the probes of this tick, each only when its last has come back."""
-    world, limits = draft.world, draft.world.policy.limits
-    candidate = world.may_open and world.verdict is not None and world.verdict.standing == "candidate"
-    fit = candidate and not isinstance(world.phase, Starting) and writer.fit(draft.sight)
-    draft.send(ProbeServer(limits.deadline_s, fit))
-    busy = probing(world)
-    for index, name in enumerate(world.peers):
-        if name not in busy:
-            channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
-            channels = channels or world.policy.lossless  # is it there, and near?
-            draft.send(ProbePeer(limits.deadline_s, name, channels))
-    _look_at_disk(draft)
-
-
-def _look_at_disk(draft: Draft) -> None:
-    world, facts = draft.world, draft.world.server.facts if draft.world.server else None
-    due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S
-    if facts is not None and facts.datadir and due:
-        draft.set(disk_asked_s=draft.now_s)
-        draft.send(ProbeDisk(2.0, facts.datadir))

@@ -1,0 +1,34 @@
+"""What is to be looked at on this tick? Each probe is sent only when its last has come back."""
+
+from __future__ import annotations
+
+from ..checks import writer
+from ..model.effect import ProbeDisk, ProbePeer, ProbeServer
+from .draft import Draft
+from .world import Starting, probing
+
+PEER_CHANNELS_TICKS = 10
+DISK_S = 1.0
+
+
+def look(draft: Draft) -> None:
+    """The local server says by a lock in its session whether this node would take over."""
+    world, limits = draft.world, draft.world.policy.limits
+    candidate = world.may_open and world.verdict is not None and world.verdict.standing == "candidate"
+    fit = candidate and not isinstance(world.phase, Starting) and writer.fit(draft.sight)
+    draft.send(ProbeServer(limits.deadline_s, fit))
+    busy = probing(world)
+    for index, name in enumerate(world.peers):
+        if name not in busy:
+            channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
+            channels = channels or world.policy.lossless  # is it there, and near?
+            draft.send(ProbePeer(limits.deadline_s, name, channels))
+    look_at_disk(draft)
+
+
+def look_at_disk(draft: Draft) -> None:
+    world, facts = draft.world, draft.world.server.facts if draft.world.server else None
+    due = world.disk_asked_s is None or draft.now_s - world.disk_asked_s >= DISK_S
+    if facts is not None and facts.datadir and due:
+        draft.set(disk_asked_s=draft.now_s)
+        draft.send(ProbeDisk(2.0, facts.datadir))

@@ -1,0 +1,261 @@
+"""What does each row of the verdict's tables say? One question a row, answered by the sight, or None: "go on".
+
+A row answers how it decides, in which words and with which numbers. What blindness means stands in the rows: it makes
+no candidate eligible and takes no VIP from a holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model.evidence import Answer
+from ..model.finding import Outcome
+from ..model.maintenance import Maintenance
+from ..model.sight import Sight
+from ..model.verdict import Eligibility
+from . import disk, errant, flapping, lag, replication, semi_sync
+
+YES, NO, UNSEEN = Eligibility.ELIGIBLE, Eligibility.INELIGIBLE, Eligibility.UNDETERMINED
+Number = tuple[str, float | int | str | None]
+Decision = tuple[Eligibility, str, tuple[Number, ...]]
+Decide = Callable[[Sight], Decision | None]
+
+
+def not_asked(sight: Sight) -> Decision | None:
+    return (UNSEEN, "the server was not asked yet", ()) if sight.server is None else None
+
+
+def absent(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.ABSENT:
+        return NO, f"the server is not running: {sight.server.reason}", ()
+    return None
+
+
+def leaving(sight: Sight) -> Decision | None:
+    if not sight.leaving or sight.hung:
+        return None
+    return UNSEEN, "the server takes no connections and its process still lives: it may still commit", ()
+
+
+def blind_taker(sight: Sight) -> Decision | None:
+    since_s, hang_s = sight.server_unseen_since_s, sight.policy.limits.hang_s
+    if since_s is None or sight.now_s - since_s < hang_s:
+        return None
+    return NO, f"the server could not be asked for {hang_s:g} s, so nothing can be taken over", ()
+
+
+def hung(sight: Sight) -> Decision | None:
+    if not sight.hung or sight.server_silent_since_s is None:
+        return None
+    silent_s = round(sight.now_s - sight.server_silent_since_s, 3)
+    return NO, f"the server has said nothing for {silent_s:g} s", (("silent_s", silent_s),)
+
+
+def hung_holder(sight: Sight) -> Decision | None:
+    decision = hung(sight)
+    return decision if decision and sight.peer_eligible and sight.policy.fence.kill_hung else None
+
+
+def hung_alone(sight: Sight) -> Decision | None:
+    decision = hung(sight)
+    return (UNSEEN, decision[1] + "; no other node is known eligible", decision[2]) if decision else None
+
+
+def silent(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.SILENT:
+        return UNSEEN, "the server said nothing in the last round", ()
+    return None
+
+
+def blind(sight: Sight) -> Decision | None:
+    if sight.server is not None and sight.server.answer is Answer.BLIND:
+        return UNSEEN, f"could not look at the server: {sight.server.reason}", ()
+    return None
+
+
+def other_cluster(sight: Sight) -> Decision | None:
+    facts = sight.server.facts if sight.server else None
+    if facts is not None and facts.other_cluster is not None:
+        return (
+            NO,
+            f"the server belongs to cluster {facts.other_cluster!r}",
+            (("cluster", facts.other_cluster),),
+        )
+    return None
+
+
+def parked(sight: Sight) -> Decision | None:
+    return (NO, sight.parked[1], (("parked_by", sight.parked[0]),)) if sight.parked else None
+
+
+def maintenance(sight: Sight) -> Decision | None:
+    row = sight.in_maintenance
+    return (NO, f"this node is in maintenance, by {row}", _times(row)) if row else None
+
+
+def paused_candidate(sight: Sight) -> Decision | None:
+    row = sight.paused
+    return (NO, f"the cluster is paused, by {row}", _times(row)) if row else None
+
+
+def paused(sight: Sight) -> Decision | None:
+    """keepalived keeps what it has, unless law 1 has it otherwise."""
+    row = sight.paused
+    if row is None or sight.isolated or sight.keepalived.alive is False:
+        return None
+    return YES, f"the cluster is paused, by {row}: the VIP stays where it is", _times(row)
+
+
+def _times(row: Maintenance) -> tuple[Number, ...]:
+    return ("since_s", row.since_s), ("until_s", row.until_s)
+
+
+def copying(sight: Sight) -> Decision | None:
+    return (NO, sight.copying, ()) if sight.copying else None
+
+
+def unapplied(sight: Sight) -> Decision | None:
+    """Also of a node that the operator promotes: unless it was tried, and could not be done."""
+    left, seen = sight.unapplied, sight.relay
+    if sight.server is None or sight.server.facts is None or not sight.server.facts.channels:
+        return None
+    if sight.promoted and seen is not None and seen.reason and seen.process == sight.server.facts.process:
+        return None
+    if left is None:
+        return UNSEEN, "it is not known yet what was received and not applied", ()
+    count = left.count()
+    return (NO, f"{count} received transactions are not applied", (("unapplied", count),)) if count else None
+
+
+def writable(sight: Sight) -> Decision | None:
+    facts = sight.server.facts if sight.server else None
+    return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
+
+
+def threads(sight: Sight) -> Decision | None:
+    """The target of a planned move stops its IO thread itself, before the VIP comes."""
+    channels = sight.server.facts.channels if sight.server and sight.server.facts else None
+    if sight.invited and channels and all(channel.sql_running for channel in channels):
+        return None
+    row = replication.worst(sight)
+    if row.outcome is Outcome.UNKNOWN:
+        return UNSEEN, row.text, (("threads", row.rule),)
+    return (NO, row.text, (("threads", row.rule),)) if row.outcome is Outcome.CRITICAL else None
+
+
+def lag_unknown(sight: Sight) -> Decision | None:
+    seen = lag.measure(sight)
+    return (UNSEEN, seen.text, (("lag", seen.rule),)) if seen.lag_s is None else None
+
+
+def lag_exceeded(sight: Sight) -> Decision | None:
+    seen, lag_s_max = lag.measure(sight), sight.policy.limits.lag_s_max
+    if seen.lag_s is None or seen.lag_s <= lag_s_max:
+        return None
+    numbers: tuple[Number, ...] = (("lag_s", seen.lag_s), ("lag_s_max", lag_s_max))
+    return NO, f"{seen.text}, the limit is {lag_s_max:g} s", numbers
+
+
+def unmarked(sight: Sight) -> Decision | None:
+    """Without the mark the writer may have acknowledged, while it was alone, what is not here."""
+    if not sight.policy.lossless or sight.marked:
+        return None
+    found = semi_sync.check(sight)
+    return (NO if found.outcome is Outcome.CRITICAL else UNSEEN), found.text, (("semi_sync", found.rule),)
+
+
+def deaf(sight: Sight) -> Decision | None:
+    """Whether a peer has the mark, only its own agent knows."""
+    semi = sight.server.facts.semi_sync if sight.server and sight.server.facts else None
+    if not sight.policy.lossless or (semi is not None and semi.replica_on):
+        return None
+    return NO, "the server does not acknowledge what it receives", ()
+
+
+def errant_transactions(sight: Sight) -> Decision | None:
+    found = errant.check(sight)
+    if sight.errant is None:
+        return UNSEEN, found.text, ()
+    count = sight.errant.count()
+    return (NO, found.text, (("errant", count),)) if count else None
+
+
+def disk_unfit(sight: Sight) -> Decision | None:
+    found = disk.check(sight)
+    if found.outcome is Outcome.OK:
+        return None
+    numbers = tuple((perf.label, perf.value) for perf in found.perf)
+    return (UNSEEN if found.outcome is Outcome.UNKNOWN else NO), found.text, numbers
+
+
+def disk_holder(sight: Sight) -> Decision | None:
+    decision = disk_unfit(sight)
+    return decision if decision and decision[0] is NO and sight.peer_eligible else None
+
+
+def disk_alone(sight: Sight) -> Decision | None:
+    """Not healthy: its commits fail or wait, or soon will."""
+    decision = disk_unfit(sight)
+    if decision is None or decision[0] is not NO:
+        return None
+    return UNSEEN, decision[1] + "; no other node is known eligible", decision[2]
+
+
+def isolated(sight: Sight) -> Decision | None:
+    if not sight.isolated:
+        return None
+    lease_s = sight.policy.limits.lease_s
+    return NO, f"no witness and no peer answered for {lease_s:g} s", (("lease_s", lease_s),)
+
+
+def keepalived_dead(sight: Sight) -> Decision | None:
+    return (NO, "keepalived is dead", ()) if sight.keepalived.alive is False else None
+
+
+def nobody_yet(sight: Sight) -> Decision | None:
+    lease_s = sight.policy.limits.lease_s
+    if sight.outside_s is None or sight.now_s - sight.outside_s >= lease_s:
+        return UNSEEN, "no witness and no peer has answered yet", ()
+    return None
+
+
+def moving_elsewhere(sight: Sight) -> Decision | None:
+    """Without this row the VIP of a planned move could come here first. It ends when the target writes."""
+    targets = [peer.moving_to for peer in sight.peers.values() if peer.moving_to not in (None, sight.policy.node)]
+    if not targets or any(peer.node.name in targets for peer in sight.writers()):
+        return None
+    return NO, f"the writer is being moved to {targets[0]}", (("to", targets[0]),)
+
+
+def damped(sight: Sight) -> Decision | None:
+    found = flapping.damped(sight)
+    return (NO, *found) if found else None
+
+
+def recovery_block(sight: Sight) -> Decision | None:
+    found = flapping.recovery_block(sight)
+    return (NO, *found) if found else None
+
+
+def unless_entitled(row: Decide) -> Decide:
+    """A row about replication does not concern the node that has all there is: it has nobody to replicate from, and
+    nobody to compare with. Nor the one that the operator promotes."""
+    return lambda sight: None if sight.entitled or sight.promoted else row(sight)
+
+
+def unless_promoted(row: Decide) -> Decide:
+    """A row that the operator's word overrides."""
+    return lambda sight: None if sight.promoted else row(sight)
+
+
+def unless_ordered(row: Decide) -> Decide:
+    """A row against moves that nobody ordered."""
+    return lambda sight: None if sight.promoted or sight.ordered else row(sight)
+
+
+def promoted(sight: Sight) -> Decision | None:
+    return (YES, "the operator promotes this node, whatever is missing", ()) if sight.promoted else None
+
+
+def yes(text: str) -> Decide:
+    return lambda sight: (YES, text, ())
