@@ -148,9 +148,10 @@ def full_data_disk(node: Node, *, left_mb: int = 0) -> AbstractContextManager[No
 def _filled(path: Path, left_bytes: int = 0) -> Iterator[None]:
     try:
         with path.open("wb", buffering=0) as stream:
-            if left_bytes:
-                found = os.fstatvfs(stream.fileno())
+            found = os.fstatvfs(stream.fileno())
+            with _until_full():  # at once: who looks in the middle of it would see room
                 os.posix_fallocate(stream.fileno(), 0, max(1, found.f_bavail * found.f_frsize - left_bytes))
+            stream.seek(0, os.SEEK_END)
             for size in (1 << 16, 1 << 12, 1) if not left_bytes else ():
                 with _until_full():
                     while stream.write(bytes(size)) == size:
