@@ -136,23 +136,29 @@ def small_data_disk(node: Node, size_mb: int) -> None:
     node.mysqld.datadir = node.path(DATA)
 
 
-def full_data_disk(node: Node, *, left_mb: int = 0) -> AbstractContextManager[None]:
-    """The node's data directory has `left_mb` left, by default no byte. LabError where it has no small disk."""
+@contextmanager
+def full_data_disk(node: Node, *, left_mb: int = 0) -> Iterator[None]:
+    """The node's data directory has `left_mb` left, by default no byte. LabError where it has no small disk.
+
+    It is made smaller, which takes effect at once: who looks in the middle of filling it would still see room.
+    """
     found = os.statvfs(node.path(DATA))
-    if found.f_blocks * found.f_frsize > SMALL_BYTES_MAX:
+    size = found.f_blocks * found.f_frsize
+    if size > SMALL_BYTES_MAX:
         raise LabError(f"{node.name}: its data directory has no small disk of its own")
-    return _filled(node.path(f"{DATA}/lab-fill"), left_mb * 1_000_000)
+    used = size - found.f_bfree * found.f_frsize
+    node.run(["mount", "-o", f"remount,size={used + left_mb * 1_000_000}", DATA])
+    try:
+        yield
+    finally:
+        node.run(["mount", "-o", f"remount,size={size}", DATA])
 
 
 @contextmanager
-def _filled(path: Path, left_bytes: int = 0) -> Iterator[None]:
+def _filled(path: Path) -> Iterator[None]:
     try:
         with path.open("wb", buffering=0) as stream:
-            found = os.fstatvfs(stream.fileno())
-            with _until_full():  # at once: who looks in the middle of it would see room
-                os.posix_fallocate(stream.fileno(), 0, max(1, found.f_bavail * found.f_frsize - left_bytes))
-            stream.seek(0, os.SEEK_END)
-            for size in (1 << 16, 1 << 12, 1) if not left_bytes else ():
+            for size in (1 << 16, 1 << 12, 1):
                 with _until_full():
                     while stream.write(bytes(size)) == size:
                         pass
