@@ -65,6 +65,10 @@ def test_two_disks_that_are_low_leave_the_writer_writing(small: Guarded) -> None
             small.wait_said(writer, "level=warning", "event=verdict", "rule=holder-disk-unfit-alone", within_s=10)
             client.wait_acks(200)
             assert writer.has_vip() and not small.was_closed(writer)
+        # a look at a disk is a second old at most: the standby must not be fit again before the writer's is seen
+        small.wait_said(writer, "event=verdict", "rule=holder-healthy", within_s=10)
+    small.wait_track(standby, "1", within_s=10)
+    assert not small.was_closed(writer)
     healthy(small)
 
 
