@@ -1,7 +1,7 @@
 """What the rooms of the tests share: a second run on real servers, scratch servers, an unreachable node.
 
-A test on real servers that fails is run once more, and the run says so (an `R`): the machine may be shared. It must
-pass then. What the pure rooms decide has no second chance: unit and sim are never run again.
+A test on real servers that fails is run again, twice at most, and the run says so (an `R`): the machine may be shared.
+It must pass then. What the pure rooms decide has no second chance: unit and sim are never run again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packa
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(part in str(item.path) for part in REAL):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 # -- scratch servers: one pair of each flavour for the whole run
