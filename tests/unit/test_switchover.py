@@ -238,6 +238,7 @@ def test_a_target_that_leaves_gives_its_claims_back(how: str) -> None:
         one.facts = replace(one.facts, channels=(replace(CHANNEL, sql_running=False),))
     one.wait(16.0 if how == "late" else 0.3)
     assert one.phase == "Resting" and "switchover-abandoned" in [note.what for note in one.notes]
+    assert one.sent(do.DropOpener), "an idle session would hold the open lock, and MySQL's shutdown up"
     one.go()
     assert one.facts is not None and one.facts.claim_lock is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import AwaitPeer, PrepareOpen, ProbePeer, ShutGate
+from ..model.effect import AwaitPeer, DropOpener, PrepareOpen, ProbePeer, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
 from ..notify.takeover import Takeover, due_before_the_vip
@@ -112,6 +112,7 @@ def invited(draft: Draft) -> None:
         why = world.verdict.rule, world.verdict.text
     if why is not None:
         draft.note("switchover-abandoned", why[0], "warning", text=why[1])
+        draft.send(DropOpener(0.5))
         draft.set(phase=Resting(draft.now_s), declined=True)
         phases.release(draft)
         return
