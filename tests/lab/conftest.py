@@ -66,16 +66,21 @@ def pair(_pair: Lab) -> Iterator[Lab]:
         yield _pair
 
 
+def _watched(lab: Lab) -> Iterator[Guarded]:
+    """The body of a fixture."""
+    make_ready(lab)
+    with laws_hold(lab), lab.watch() as watcher:
+        guarded = Guarded(lab, watcher)
+        yield guarded
+        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+
+
 @pytest.fixture
 def guarded(_pair: Lab) -> Iterator[Guarded]:
     """A healthy guarded pair under a watcher that asks both servers all the time: never two writers, unless the test
     itself made them and said so in `two_writers_ms_max`.
     """
-    make_ready(_pair)
-    with laws_hold(_pair), _pair.watch() as watcher:
-        guarded = Guarded(_pair, watcher)
-        yield guarded
-        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+    yield from _watched(_pair)
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +93,7 @@ def _lossless_pair(flavor: Flavor) -> Iterator[Lab]:
 @pytest.fixture
 def lossless(_lossless_pair: Lab) -> Iterator[Guarded]:
     """As `guarded`, with `durability = "lossless"`."""
-    make_ready(_lossless_pair)
-    with laws_hold(_lossless_pair), _lossless_pair.watch() as watcher:
-        guarded = Guarded(_lossless_pair, watcher)
-        yield guarded
-        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+    yield from _watched(_lossless_pair)
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +107,7 @@ def _small_pair(flavor: Flavor) -> Iterator[Lab]:
 @pytest.fixture
 def small(_small_pair: Lab) -> Iterator[Guarded]:
     """As `guarded`, each data directory on a small disk of its own, which `faults.full_data_disk` fills."""
-    make_ready(_small_pair)
-    with laws_hold(_small_pair), _small_pair.watch() as watcher:
-        guarded = Guarded(_small_pair, watcher)
-        yield guarded
-        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
+    yield from _watched(_small_pair)
 
 
 @pytest.fixture(scope="session")

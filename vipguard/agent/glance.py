@@ -94,6 +94,11 @@ def glance(policy: Policy, wanted: Wanted, local_s: float, peers_s: float) -> Gl
     return Glance(_own_writer(world), end_s, blind)
 
 
+def servers(policy: Policy, within_s: float) -> Sight:
+    """What this node's server and the peers' tell in one look, each within `within_s` seconds."""
+    return glance(policy, Wanted(peers=True), within_s, within_s).sight
+
+
 def standing(sight: Sight) -> Standing:
     """What this node is to the VIP. An open server where the VIP is counts as the writer: one look can't tell more."""
     if not sight.vip_here:

@@ -15,7 +15,6 @@ from .app import App, pass_app
 from .status import maintenance_line
 
 if TYPE_CHECKING:
-    from vipguard.agent.glance import Glance
     from vipguard.model.maintenance import Maintenance
     from vipguard.model.policy import Node, Policy
 
@@ -158,23 +157,15 @@ def _line(row: Maintenance) -> str:
     return maintenance_line(asdict(row))
 
 
-def _look(policy: Policy) -> Glance:
-    from vipguard.agent.glance import Wanted, glance
-
-    return glance(policy, Wanted(peers=True), ASK_S, ASK_S)
-
-
 def _writer(policy: Policy) -> Node:
     """Raises CouldNotDo (refused) unless there is just one."""
+    from vipguard.agent.glance import servers
+    from vipguard.checks import move
     from vipguard.errors import CouldNotDo
-    from vipguard.model.sight import is_writer
 
-    sight = _look(policy).sight
-    found = [peer.node for peer in sight.writers()]
-    if is_writer(sight.server):
-        found.append(policy.me)
+    found = move.writers(servers(policy, ASK_S))
     if len(found) == 1:
-        return found[0]
+        return next(node for node in policy.nodes if node.name == found[0])
     told = f"there are {len(found)} writers" if found else "there is no writer to write it down on"
     raise CouldNotDo(f"{told}: nothing was done; to keep a node out all the same, stop its keepalived", refused=True)
 
@@ -206,10 +197,11 @@ def _writer_after_lifting(policy: Policy, target: str) -> Node:
 
 def _rows(policy: Policy) -> tuple[Maintenance, ...]:
     """By the writer, if it answers; else by this node's server. Raises CouldNotLook when neither does."""
+    from vipguard.agent.glance import servers
     from vipguard.errors import CouldNotLook
     from vipguard.model.sight import is_writer
 
-    sight = _look(policy).sight
+    sight = servers(policy, ASK_S)
     writers = [peer.evidence for peer in sight.writers()]
     seen = sight.server if is_writer(sight.server) or not writers else writers[0]
     if seen is None or seen.facts is None:
@@ -219,11 +211,12 @@ def _rows(policy: Policy) -> tuple[Maintenance, ...]:
 
 def _wait_heard(policy: Policy, target: str, heard: Callable[[tuple[Maintenance, ...]], bool]) -> None:
     """Wait until the nodes that it concerns have heard of it, and name those that have not."""
+    from vipguard.agent.glance import servers
     from vipguard.model.maintenance import CLUSTER
 
     until_s = time.monotonic() + HEARD_S
     while True:
-        sight = _look(policy).sight
+        sight = servers(policy, ASK_S)
         seen = {policy.node: sight.server, **{name: peer.evidence for name, peer in sight.peers.items()}}
         concerned = seen if target == CLUSTER else {target: seen[target]}
         deaf = [n for n, e in concerned.items() if e is None or e.facts is None or not heard(e.facts.maintenance)]

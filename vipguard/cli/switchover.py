@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vipguard.act.move import Order
     from vipguard.checks.move import Line
     from vipguard.model.policy import Node, Policy
-    from vipguard.model.sight import Sight
     from vipguard.probe.server import ServerProbe
 
 ASK_S = 2.0
@@ -77,21 +76,16 @@ def command(app: App, to: str | None, at_most_ms: int, wait_s: float, dry_run: b
 # -- before
 
 
-def _look(policy: Policy) -> Sight:
-    from vipguard.agent.glance import Wanted, glance
-
-    return glance(policy, Wanted(peers=True), ASK_S, ASK_S).sight
-
-
 def _choose(policy: Policy, to: str | None) -> tuple[Node, Node]:
     """The writer and where it is to move. Raises CouldNotDo (refused), UsageError."""
+    from vipguard.agent.glance import servers
     from vipguard.checks import move
     from vipguard.errors import CouldNotDo
 
     nodes = {node.name: node for node in policy.nodes}
     if to is not None and to not in nodes:
         raise click.UsageError(f"There is no node {to!r}; the nodes are {', '.join(nodes)}.")
-    first, second = _look(policy), _look(policy)
+    first, second = servers(policy, ASK_S), servers(policy, ASK_S)
     writers = move.writers(second)
     if len(writers) != 1:
         told = f"there are {len(writers)} writers" if writers else "there is no writer to move"
@@ -106,11 +100,12 @@ def _choose(policy: Policy, to: str | None) -> tuple[Node, Node]:
 def _may_begin(policy: Policy, writer: Node, target: Node, order: Order, wait_s: float) -> bool:
     """Says what was found, a line each."""
     from vipguard.act.move import LONG_S
+    from vipguard.agent.glance import servers
     from vipguard.checks import move
     from vipguard.session import Deadline
 
-    first = _look(policy)
-    lines = move.examine(writer.name, target.name, first, _look(policy))
+    first, second = servers(policy, ASK_S), servers(policy, ASK_S)
+    lines = move.examine(writer.name, target.name, first, second)
     until_s = time.monotonic() + wait_s
     while (long := order.long_transactions(Deadline(ASK_S))) and time.monotonic() < until_s:
         time.sleep(LOOK_S)
