@@ -68,6 +68,41 @@ def receive(agent: Agent, effect: do.Receive) -> Steps:
         yield 0.02
 
 
+def point(agent: Agent, effect: do.Point) -> Steps:
+    until_s = agent.engine.now + effect.deadline_s
+    yield from _point_at(agent, effect.node, until_s)
+
+
+def _point_at(agent: Agent, node: str, until_s: float) -> Steps:
+    def act(server: Mysqld, session: Session) -> bool:
+        if server.io_wanted:
+            raise Fail("its IO thread runs", refused=True)
+        if server.sql_wanted and server.disk.relay:
+            return False
+        server.point(agent.host.cluster.hosts[node])
+        return True
+
+    while not (yield from acting(agent, act, until_s, agent.engine.between(0.002, 0.02))):
+        if agent.engine.now > until_s - 0.02:
+            raise Fail("not applied in time")
+        yield 0.02
+
+
+def fetch(agent: Agent, effect: do.Fetch) -> Steps:
+    until_s = agent.engine.now + effect.deadline_s
+    if agent.host.follows != effect.node:
+        yield from acting(agent, lambda s, _: s.stop_io(), until_s)
+        yield from _point_at(agent, effect.node, until_s)
+    yield from acting(agent, lambda s, _: s.start_io(), until_s)
+    while not (yield from acting(agent, lambda s, _: s.gtid().contains(effect.target), until_s)):
+        if agent.engine.now > until_s - 0.02:
+            raise Fail("did not come in time")
+        yield 0.02
+    yield from acting(agent, lambda s, _: s.stop_io(), until_s)
+    yield from _point_at(agent, effect.home, until_s)
+    return (yield from acting(agent, lambda s, _: s.gtid(), until_s))
+
+
 def drain(agent: Agent, effect: do.Drain) -> Steps:
     until_s = agent.engine.now + effect.deadline_s
     while True:

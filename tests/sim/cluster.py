@@ -19,13 +19,14 @@ WITNESS_ADDRESS = "10.0.0.1"
 
 
 class Cluster:
-    """`nodes` servers in a ring of replication, all closed at first and with equal histories."""
+    """`nodes` servers in a ring of replication and `replicas` that follow, all closed at first and with equal histories."""
 
     def __init__(
         self,
         seed: int,
         *,
         nodes: int = 2,
+        replicas: int = 0,
         flavor: Flavor = "mariadb",
         silent_peer: Literal["open", "wait"] = "open",
         durability: Literal["async", "lossless"] = "async",
@@ -39,7 +40,12 @@ class Cluster:
         self.arp_owner: str | None = None
         self._gtids: dict[tuple[tuple[int, int], ...], GtidSet] = {}
         self.laws = Laws(self)
-        members = tuple(Node(f"db{i}", f"10.0.0.{10 + i}", 210 - 20 * i, i) for i in range(1, nodes + 1))
+        members = tuple(
+            Node(f"db{i}", f"10.0.0.{10 + i}", 210 - 20 * i, i)
+            if i <= nodes
+            else Node(f"db{i}", f"10.0.0.{10 + i}", 0, i, "replica")
+            for i in range(1, nodes + replicas + 1)
+        )
         self.hosts: dict[str, Host] = {}
         self.network.hosts = self.hosts
         for node in members:

@@ -12,7 +12,7 @@ from vipguard.agent.event import Claimed
 from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence
 
-from .applying import drain, receive, relay, replication
+from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .looking import Steps, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import close_peer, close_server, drop_opener, open_server, prepare_open, set_source, write_mark
@@ -166,6 +166,8 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.RescueRelay: relay,
     do.Receive: receive,
     do.Drain: drain,
+    do.Point: point,
+    do.Fetch: fetch,
     do.PrepareOpen: prepare_open,
     do.DropOpener: drop_opener,
     do.Open: open_server,

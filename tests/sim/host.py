@@ -38,6 +38,7 @@ class Host:
         self.keepalived_known = False
         self.mysqld: Mysqld | None = None
         self.agent: Agent | None = None
+        self.follows = policy.source_of(self.node).name
         self.disk, self.memory, self.boots, self.pids = Disk(), Memory(), 1, 100 * server_id
         # knobs of the faults
         self.apply_s = 0.002
@@ -47,8 +48,8 @@ class Host:
 
     @property
     def source(self) -> Host:
-        hosts = list(self.cluster.hosts.values())
-        return hosts[hosts.index(self) - 1]
+        """Where its replication is pointed at; that is on its disk too."""
+        return self.cluster.hosts[self.follows]
 
     @property
     def boot_id(self) -> str:
@@ -141,6 +142,8 @@ class Host:
             self.engine.tell(self.name, "agent starts")
 
     def start_keepalived(self) -> None:
+        if self.node.is_replica:
+            return  # it has no VRRP instance
         if self.powered and (self.keepalived is None or not self.keepalived.alive):
             self.keepalived, self.keepalived_known = Keepalived(self), True
             self.engine.tell(self.name, "keepalived starts")

@@ -291,13 +291,21 @@ class Laws:
     # -- liveness
 
     def healthy(self) -> bool:
-        """One writer by right, the VIP on it, and nobody else open."""
+        """One writer by right, the VIP on it, nobody else open, and the replicas follow it."""
         writers = self.writers()
         if len(writers) != 1 or not writers[0].vip:
             return False
         agent = writers[0].agent
         others = [h for h in self.cluster.hosts.values() if h.vip]
-        return agent is not None and isinstance(agent.world.phase, Writing) and len(others) == 1
+        followed = all(self._follows(host, writers[0]) for host in self.cluster.hosts.values())
+        return agent is not None and isinstance(agent.world.phase, Writing) and len(others) == 1 and followed
+
+    @staticmethod
+    def _follows(host: Host, writer: Host) -> bool:
+        """Is a replica, unless it is down or went apart, never left behind?"""
+        if not host.node.is_replica or host.mysqld is None or not host.mysqld.running or host.agent is None:
+            return True
+        return host.agent.world.diverged is not None or (host.follows == writer.name and host.mysqld.io_wanted)
 
     def starting(self, host: Host) -> bool:
         return host.agent is not None and isinstance(host.agent.world.phase, Starting)

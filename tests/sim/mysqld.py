@@ -240,6 +240,16 @@ class Mysqld(Process):
         self.sql_wanted, self.sql_errno = True, 0
         self._apply_soon()
 
+    def point(self, host: Host) -> None:
+        """Another source: what was received and not applied is thrown away."""
+        sql_wanted = self.sql_wanted
+        self.sql_wanted = False
+        self.host.follows = host.name
+        self.disk.relay.clear()
+        self.received = dict(self.disk.have)
+        if sql_wanted:
+            self.start_sql()
+
     def stop_sql(self, errno: int = 0) -> None:
         self.sql_wanted, self.sql_errno = False, errno
 

@@ -26,14 +26,20 @@ class Stuck(AssertionError):
     """No writer, though everything was repaired and no rule says why."""
 
 
-def build(seed: int, nodes: int = 2) -> Cluster:
+def build(seed: int, nodes: int = 2, replicas: int = 0) -> Cluster:
     rng = random.Random(seed * 7919 + 1)
     flavor = rng.choice((MARIADB, MYSQL))
     silent_peer = "wait" if rng.random() < 0.25 else "open"
     durability = "lossless" if rng.random() < 0.3 else "async"
     fence = Fence(command="power-off", required=rng.random() < 0.5) if rng.random() < 0.15 else None
     return Cluster(
-        seed, nodes=nodes, flavor=flavor, silent_peer=silent_peer, durability=durability, fence=fence  # type: ignore[arg-type]
+        seed,
+        nodes=nodes,
+        replicas=replicas,
+        flavor=flavor,  # type: ignore[arg-type]
+        silent_peer=silent_peer,  # type: ignore[arg-type]
+        durability=durability,  # type: ignore[arg-type]
+        fence=fence,
     )
 
 

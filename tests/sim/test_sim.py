@@ -103,6 +103,36 @@ def test_three_nodes_keep_the_laws(seed: int) -> None:
         pytest.fail(f"seed {seed} with three nodes: {exc!r}\n{told(cluster)}")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pair_with_replicas_keeps_the_laws(seed: int) -> None:
+    cluster = build(seed, nodes=2, replicas=2)
+    try:
+        play(seed, cluster=cluster)
+    except Exception as exc:
+        pytest.fail(f"seed {seed} with replicas: {exc!r}\n{told(cluster)}")
+
+
+def test_what_only_a_replica_received_is_written_on_by_the_new_writer() -> None:
+    cluster = Cluster(7, replicas=1)
+    assert cluster.run_until_healthy(20.0)
+    writer, standby, replica = (cluster.hosts[name] for name in ("db1", "db2", "db3"))
+    assert cluster.laws.writers() == [writer]
+    assert standby.mysqld is not None
+    standby.mysqld._unlink()  # the last packets went to the replica alone
+    standby.mysqld.io_wanted = False
+    cluster.run(0.06)
+    ahead = dict(writer.disk.have)
+    assert ahead[1] > standby.disk.have[1]
+    assert replica.disk.have == ahead
+    standby.mysqld.io_wanted = True
+    faults.kill_mysqld(cluster, writer)
+    assert cluster.run_until_healthy(10.0), told(cluster)
+    assert cluster.laws.writers() == [standby], told(cluster)
+    assert standby.disk.have[1] == ahead[1]
+    assert standby.follows == "db1"
+    assert replica.follows == "db2"
+
+
 def _never(*_: object) -> None:
     return None
 

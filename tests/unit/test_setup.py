@@ -16,7 +16,7 @@ from vipguard.cli import setup_data
 from vipguard.cli.setup_steps import Refusal
 from vipguard.model.evidence import Channel
 from vipguard.model.gtid import GtidSet
-from vipguard.model.policy import Flavor, Policy, Replication
+from vipguard.model.policy import Flavor, Node, Policy, Replication
 from vipguard.render.accounts import accounts_sql
 
 FLAVORS: tuple[Flavor, ...] = ("mariadb", "mysql")
@@ -135,11 +135,19 @@ def test_a_missing_grant_is_named(row: str, lacking: list[str]) -> None:
 
 def test_the_nodes_form_a_ring(policy: Policy) -> None:
     nodes = policy.nodes
-    sources = {node.name: act.source_of(replace(policy, node=node.name)).name for node in nodes}
+    sources = {node.name: policy.source_of(node).name for node in nodes}
     assert sorted(sources.values()) == sorted(sources) and all(name != source for name, source in sources.items())
 
 
 # -- data
+
+
+def test_a_replica_follows_the_first_candidate_and_nobody_follows_it(policy: Policy) -> None:
+    first, *others = policy.nodes
+    replica = Node("aa", "10.73.0.9", 0, 9, "replica")
+    wider = replace(policy, nodes=(replica, first, *others))
+    assert wider.source_of(replica) == first
+    assert {wider.source_of(node) for node in wider.candidates} == {policy.source_of(node) for node in policy.nodes}
 
 
 def one_history(here: Server, peer: Server) -> bool:

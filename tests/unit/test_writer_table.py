@@ -65,6 +65,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),
+        "replica": healthy.REPLICA,
         "moving-elsewhere": replace(
             STANDBY, peers={"db2": replace(STANDBY.peers["db2"], evidence=MOVING), "db3": STANDBY.peers["db2"]}
         ),
@@ -74,6 +75,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "candidate-ready": STANDBY,
     },
     "taking": {
+        "takeover-replica": replace(TAKER, policy=healthy.REPLICA.policy),
         "takeover-paused": replace(TAKER, maintenance=ALL_PAUSED),
         "takeover-server-absent": replace(TAKER, server=healthy.ABSENT),
         "takeover-server-hung": healthy.hung(TAKER),

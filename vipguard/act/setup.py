@@ -248,11 +248,6 @@ def _close_again(policy: Policy) -> None:
 # -- replication
 
 
-def source_of(policy: Policy) -> Node:
-    """The node that this one follows: the one before it, the last one for the first."""
-    return policy.nodes[policy.nodes.index(policy.me) - 1]
-
-
 def point(policy: Policy, statement: Callable[[Callable[[str], str]], str]) -> None:
     """Send a CHANGE … TO as the superuser; replication stays stopped. `statement` gets the quoting. Raises
     VipguardError.

@@ -190,8 +190,11 @@ def _no_writer(sight: Sight) -> str:
 
 
 def follows(seen: Apart) -> str:
-    """Whom to replicate from after the copy: the same node as before, if it is one; else the writer."""
+    """Whom to replicate from after the copy: the same node as before, if it is one; else, and for a replica, the
+    writer."""
     assert seen.writer is not None
+    if seen.policy.me.is_replica:
+        return seen.writer.address
     before = [seen.unfinished.follows] if seen.unfinished is not None else []
     before += [channel.source_host for channel in seen.home.channels] if seen.home is not None else []
     addresses = {node.address for node in seen.policy.peers}

@@ -30,6 +30,7 @@ from ..act.replication import (
 from ..act.rescue import examine, rescue, restore_gtid
 from ..act.semi_sync import set_source, write_mark
 from ..act.server import Opener, close_server, kill_server
+from ..act.source import fetch, point_at
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
 from ..model import effect as do
@@ -224,6 +225,18 @@ class Hands:
         finally:
             session.close()
 
+    def point(self, effect: do.Point) -> None:
+        address, port = self._address_of(effect.node), self.policy.mysql.port
+        self._with_session(lambda s, deadline: point_at(s, address, port, deadline), effect)
+
+    def fetch(self, effect: do.Fetch) -> GtidSet:
+        places = self._address_of(effect.node), self._address_of(effect.home), self.policy.mysql.port
+        found: GtidSet = self._with_session(lambda s, deadline: fetch(s, *places, effect.target, deadline), effect)
+        return found
+
+    def _address_of(self, name: str) -> str:
+        return next(node.address for node in self.policy.nodes if node.name == name)
+
     def receive(self, effect: do.Receive) -> object:
         return self._with_session(lambda s, deadline: wait_received(s, effect.target, deadline), effect)
 
@@ -349,6 +362,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ExamineRelay: Hands.examine_relay,
     do.RescueRelay: Hands.rescue_relay,
     do.Receive: Hands.receive,
+    do.Point: Hands.point,
+    do.Fetch: Hands.fetch,
     do.Drain: Hands.drain,
     do.PrepareOpen: Hands.prepare_open,
     do.DropOpener: Hands.drop_opener,

@@ -1,9 +1,13 @@
-"""Is replication to be started now? Only where this agent or a restart stopped it; an operator's STOP stays."""
+"""Is replication to be started now, or to follow another node? Only where this agent or a restart stopped it, or
+where it runs; an operator's STOP stays."""
 
 from __future__ import annotations
 
-from ..notify import rejoin, relay
-from ..notify.join import Join
+from dataclasses import replace
+
+from ..model.effect import Remember, StopReceiving
+from ..model.evidence import ServerFacts
+from ..notify import follow, rejoin, relay
 from .draft import Draft
 from .world import Resting, Writing
 
@@ -16,23 +20,26 @@ def join(draft: Draft) -> None:
         facts is None
         or world.copying
         or not world.may_open
-        or not (world.join_due or sight.promoted or relay.half_rescued(facts))
+        or not (world.join_due or sight.promoted or relay.half_rescued(facts) or _wanted(facts))
     ):
         return
     if not isinstance(world.phase, Resting | Writing):
         return
     if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
-    found: Join | None = None
-    if isinstance(world.phase, Writing):
+    writing = isinstance(world.phase, Writing)
+    if not writing and (sight.vip_here or sight.claimed_by_other):
+        return
+    found = follow.another(sight) if world.join_due or _wanted(facts) else None
+    if found is None and writing:
         found = rejoin.writer(sight) if world.join_due else None
-    elif not sight.vip_here and not sight.claimed_by_other:
+    elif found is None and (world.join_due or not _wanted(facts)):
         found = rejoin.standby(sight) if world.join_due else relay.before_start(sight)
     if found is None:
         return
     if found.rule == "diverged":
         draft.set(diverged=f"{found.text}: {found.apart}")
-    elif found.rule in ("join", "joined"):  # whatever else is waited for compares nothing
+    elif found.rule in ("join", "joined", "follow-writer"):  # whatever else is waited for compares nothing
         draft.set(diverged=None)
     if found.rule != "join-compare-again":
         level = "error" if found.apart is not None else "info"
@@ -40,4 +47,14 @@ def join(draft: Draft) -> None:
     if found.rule == "joined":
         draft.set(join_due=False)
     elif found.effect is not None:
+        if isinstance(found.effect, StopReceiving) and not sight.io_stopped_by_us:
+            draft.set(join_due=True)  # a new agent could not tell who stopped it
+            draft.send(Remember(2.0, replace(world.memory, stopped=world.boot_id)))
+            return
         draft.send(found.effect)
+
+
+def _wanted(facts: ServerFacts) -> bool:
+    """Does it replicate as far as it can: no thread of it was stopped by a hand?"""
+    channels = facts.channels or ()
+    return bool(channels) and all(c.sql_running and (c.io != "stopped" or c.io_errno) for c in channels)

@@ -91,7 +91,7 @@ def _seen_closed(draft: Draft, since_s: float) -> bool:
 
 def _somebody_is_back(draft: Draft) -> bool:
     mine = draft.world.server.facts if draft.world.server else None
-    for peer in draft.world.peers.values():
+    for peer in draft.sight.peers.values():
         theirs = peer.evidence.facts if peer.evidence and peer.answered else None
         if mine is not None and theirs is not None and mine.gtid.contains(theirs.gtid):
             return True

@@ -22,10 +22,12 @@ from ..model.effect import (
     Effect,
     ExamineRelay,
     FencePeer,
+    Fetch,
     FindDuplicate,
     KillServer,
     Look,
     Open,
+    Point,
     PrepareOpen,
     ProbeDisk,
     ProbePeer,
@@ -56,7 +58,7 @@ from .fold import see_address, see_gone, see_peer, see_server
 from .world import Closing, Invited, Taking, Writing
 
 #: due again by themselves
-AGAIN = (AwaitPeer, Receive, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
+AGAIN = (AwaitPeer, Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
 COUNTED = (
     Claim,
     AskArp,
@@ -147,6 +149,9 @@ def succeeded(draft: Draft, did: Did) -> None:
             )
             if draft.world.memory.stopped is not None:
                 draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
+        case Point(), _:
+            draft.set(joined_s=draft.now_s, join_due=True, relay=None)
+            draft.note("replication", "pointed", source=effect.node)
         case FencePeer(), _:
             draft.note("fenced", "fence-done", "warning", node=effect.node)
             peer = draft.world.peers[effect.node]
@@ -229,6 +234,9 @@ def _taken_step(draft: Draft, did: Did) -> None:
             _record(draft, stopped=True)
         case Drain(), GtidSet():
             _record(draft, drained=result)
+        case Fetch(), GtidSet():
+            draft.note("fetched", effect.node, gtids=str(effect.target), count=effect.target.count())
+            _record(draft, drained=result)
         case Open(), _:
             if not _record(draft, opened=True):
                 draft.note("opened-too-late", "stale-open", "warning")
@@ -295,6 +303,10 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.note("fenced", "fence-failed", "error", node=effect.node, reason=failure.text)
             if isinstance(phase, Taking):
                 _record(draft, unfenced={**phase.takeover.unfenced, effect.node: failure.text})
+        case Fetch() if failure.refused:
+            draft.note("fetch-failed", effect.node, "error", reason=failure.text)
+            if isinstance(phase, Taking):
+                _record(draft, unfetched={**phase.takeover.unfetched, effect.node: failure.text})
         case Open():
             draft.note("open-failed", "open-may-have-happened", "error", reason=failure.text)
             phases.hold_off(draft, "open-failed", failure.text)

@@ -153,8 +153,8 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     # a mark of an earlier writer says nothing of what is written from here on, should another open meanwhile
     draft.set(acks=replace(draft.world.acks, receiving=None))
     draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
-    fenced = bool(world.peers) and all(peer.out for peer in world.peers.values())
-    solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.peers.values()))
+    fenced = bool(world.rivals) and all(peer.out for peer in world.rivals.values())
+    solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.rivals.values()))
     if world.policy.lossless:
         solo = world.memory.solo  # it was settled before the opening
     draft.set(solo_ordered=solo)  # written again until it is on disk, should another memory be on its way there

@@ -109,7 +109,7 @@ def _alert(draft: Draft, semi: SemiSync) -> None:
     """Commits that wait are said loudly, once, and so is their end."""
     wait_s = draft.sight.commits_wait_s
     if wait_s >= ALERT_S:
-        silent = [name for name, peer in draft.world.peers.items() if not peer.answered]
+        silent = [name for name, peer in draft.sight.peers.items() if not peer.answered]
         draft.say(
             "commits",
             "commits-wait",

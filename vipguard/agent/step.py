@@ -137,6 +137,8 @@ def _resting(draft: Draft) -> None:
 
 
 def _kept_out(sight: Sight) -> bool:
+    if sight.policy.me.is_replica:
+        return True
     by_operator = sight.in_maintenance is not None or sight.paused is not None
     return sight.parked is not None or (by_operator and not sight.promoted)
 

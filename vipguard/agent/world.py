@@ -150,7 +150,8 @@ class Duplicate:
 class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
-    `said` holds what was logged last, by topic. `sent_away`: how often in a row a peer that writes by right did so.
+    `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
+    row a peer that writes by right did so.
     """
 
     policy: Policy
@@ -208,6 +209,11 @@ class World:
         """Has the server's process, as far as it is known, not been seen to end?"""
         return self.process is not None and self.exited != self.process
 
+    @property
+    def rivals(self) -> dict[str, PeerSight]:
+        """The other nodes that may become the writer."""
+        return {name: peer for name, peer in self.peers.items() if not peer.node.is_replica}
+
     def sight(self, now_s: float) -> Sight:
         """The evidence as checks and plans take it."""
         return Sight(
@@ -220,7 +226,8 @@ class World:
             address=self.address,
             keepalived=self.keepalived,
             disk=self.disk,
-            peers=self.peers,
+            peers=self.rivals,
+            replicas={name: peer for name, peer in self.peers.items() if peer.node.is_replica},
             witnesses=self.witnesses,
             outside_s=self.outside_s,
             watching_since_s=self.watching_s,

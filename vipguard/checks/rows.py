@@ -227,6 +227,12 @@ def moving_elsewhere(sight: Sight) -> Decision | None:
     return NO, f"the writer is being moved to {targets[0]}", (("to", targets[0]),)
 
 
+def replica(sight: Sight) -> Decision | None:
+    if not sight.policy.me.is_replica:
+        return None
+    return NO, "this node is a replica: it follows the writer and never becomes it", ()
+
+
 def damped(sight: Sight) -> Decision | None:
     found = flapping.damped(sight)
     return (NO, *found) if found else None

@@ -35,6 +35,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("disk-unfit", rows.disk_unfit),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
+    ("replica", rows.replica),
     ("moving-elsewhere", rows.unless_promoted(rows.moving_elsewhere)),
     ("recovery-block", rows.unless_ordered(rows.recovery_block)),
     ("damped", rows.unless_ordered(rows.damped)),
@@ -43,6 +44,7 @@ CANDIDATE: tuple[Row, ...] = (
 )
 
 TAKING: tuple[Row, ...] = (
+    ("takeover-replica", rows.replica),
     ("takeover-paused", rows.unless_promoted(rows.paused)),
     ("takeover-server-absent", rows.absent),
     ("takeover-server-hung", rows.hung),
@@ -100,6 +102,8 @@ _DATA = frozenset(
 #: What makes a node ineligible without a fault: its own hold-off, the operator, and these rules themselves.
 NO_FAULTS = frozenset(
     {
+        "replica",
+        "takeover-replica",
         "maintenance",
         "takeover-maintenance",
         "cluster-paused",

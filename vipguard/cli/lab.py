@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -53,9 +53,10 @@ def command() -> None:
 @_nodes_option
 @_flavor_option
 @_name_option
+@click.option("--replicas", default=0, metavar="N", help="Nodes more that only replicate.  [default: 0]")
 @click.option("--ipv6", is_flag=True, help="An IPv6 VIP, and IPv6 between the nodes.")
 @click.option("--plain", is_flag=True, help="keepalived with a bash check instead of vipguard, to compare.")
-def up(nodes: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
+def up(nodes: int, replicas: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
     """Bring a lab up and leave it running.
 
     \b
@@ -66,7 +67,8 @@ def up(nodes: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
     """
     from vipguard.lab import Lab, LabSpec
 
-    spec = LabSpec(name=name, flavor=flavor, nodes=nodes, ipv6=ipv6, guard="plain" if plain else "vipguard")
+    guard: Literal["plain", "vipguard"] = "plain" if plain else "vipguard"
+    spec = LabSpec(name=name, flavor=flavor, nodes=nodes, replicas=replicas, ipv6=ipv6, guard=guard)
     with _interruptible():
         lab = Lab.create(spec, lambda text: click.echo(f"{text} …"))
         try:
@@ -313,7 +315,7 @@ def _show(lab: Lab) -> None:
             {"1": "yes", "0": "no", None: ""}.get(seen["track_file"], seen["track_file"]),
             " / ".join(seen["replication"] or ()),
             " ".join(
-                f"{kind}={pid or '[red]dead[/]'}" for kind, pid in seen["pids"].items() if lab.wants(kind)
+                f"{kind}={pid or '[red]dead[/]'}" for kind, pid in seen["pids"].items() if lab.wants(kind, node)
             ),
         )
     console = _console()

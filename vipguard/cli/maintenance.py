@@ -217,7 +217,8 @@ def _wait_heard(policy: Policy, target: str, heard: Callable[[tuple[Maintenance,
     until_s = time.monotonic() + HEARD_S
     while True:
         sight = servers(policy, ASK_S)
-        seen = {policy.node: sight.server, **{name: peer.evidence for name, peer in sight.peers.items()}}
+        others = {**sight.peers, **sight.replicas}
+        seen = {policy.node: sight.server, **{name: peer.evidence for name, peer in others.items()}}
         concerned = seen if target == CLUSTER else {target: seen[target]}
         deaf = [n for n, e in concerned.items() if e is None or e.facts is None or not heard(e.facts.maintenance)]
         if not deaf:

@@ -34,6 +34,10 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
     from ..client import ask, status
 
     policy = app.policy()
+    if policy.me.is_replica:
+        may = ", ".join(node.name for node in policy.candidates)
+        click.echo(f"vipguard: {policy.node} is a replica and never becomes the writer; {may} may", err=True)
+        return 2
     before = status(policy.paths.agent_socket, ASK_S)
     own = before["nodes"][0]
     if own["writer"]:

@@ -110,7 +110,7 @@ class Setup:
             replication=replication or self.policy.replication,
             flavor=self.here.flavor,
             writer=source,
-            follows=act.source_of(self.policy).address,
+            follows=self.policy.source_of(self.policy.me).address,
             datadir=self.here.variables.get("datadir", ""),
             deadline=Deadline(self.policy.copy.within_s),
             began_at=unfinished.began_at if unfinished else time.time(),
@@ -281,7 +281,7 @@ class Setup:
         yield Line("done", "accounts", f"made, kept out of the binary log ({_brief(lacking)})")
 
     def _source(self) -> Iterator[Line]:
-        policy, source = self.policy, act.source_of(self.policy)
+        policy, source = self.policy, self.policy.source_of(self.policy.me)
         nodes = {node.address: node.name for node in policy.peers}
         channels = self.here.channels
         if channels:

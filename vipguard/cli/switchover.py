@@ -85,6 +85,9 @@ def _choose(policy: Policy, to: str | None) -> tuple[Node, Node]:
     nodes = {node.name: node for node in policy.nodes}
     if to is not None and to not in nodes:
         raise click.UsageError(f"There is no node {to!r}; the nodes are {', '.join(nodes)}.")
+    if to is not None and nodes[to].is_replica:
+        may = ", ".join(node.name for node in policy.candidates)
+        raise click.UsageError(f"{to} is a replica and never becomes the writer; {may} may.")
     first, second = servers(policy, ASK_S), servers(policy, ASK_S)
     writers = move.writers(second)
     if len(writers) != 1:
@@ -92,7 +95,7 @@ def _choose(policy: Policy, to: str | None) -> tuple[Node, Node]:
         raise CouldNotDo(f"{told}: see `vipguard status`; nothing was done", refused=True)
     if to is not None:
         return nodes[writers[0]], nodes[to]
-    others = sorted((n for n in policy.nodes if n.name != writers[0]), key=lambda node: -node.priority)
+    others = sorted((n for n in policy.candidates if n.name != writers[0]), key=lambda node: -node.priority)
     fit = [n for n in others if all(line.fine for line in move.examine(writers[0], n.name, first, second))]
     return nodes[writers[0]], (fit or others)[0]
 

@@ -155,7 +155,11 @@ def _nodes(at: At, table: Table) -> tuple[model.Node, ...]:
             problem, "write a table [nodes.NAME] with address and priority for each of two or more nodes"
         )
     nodes = [_node(at / name, name, table[name], place) for place, name in enumerate(sorted(table), 1)]
-    for low, high in itertools.pairwise(sorted(nodes, key=lambda node: node.priority)):
+    candidates = [node for node in nodes if not node.is_replica]
+    if len(candidates) < 2:
+        remedy = "two or more must be able to become the writer: nodes without role, each with a priority"
+        raise at.wrong(f"has {len(candidates) or 'no'} candidate{'' if len(candidates) == 1 else 's'}", remedy)
+    for low, high in itertools.pairwise(sorted(candidates, key=lambda node: node.priority)):
         if high.priority - low.priority < PRIORITY_STEP:
             problem = f"is {high.priority}, too near to node {low.name}'s {low.priority}"
             remedy = f"keep priorities at least {PRIORITY_STEP} apart, or two nodes become MASTER at once"
@@ -177,16 +181,20 @@ def _node(at: At, name: str, table: Any, place: int) -> model.Node:
     if not NAME.fullmatch(name) or len(name) > NODE_NAME_MAX:
         remedy = f"use at most {NODE_NAME_MAX} letters, digits and . _ - between them"
         raise at.wrong("is no name for a node", remedy)
-    known(at, table, ("address", "priority", "server_id"))
+    known(at, table, ("address", "priority", "server_id", "role"))
     own = address(at / "address", need(at, table, "address", str, '"10.73.0.11"'))
-    priority = need(at, table, "priority", int, "200")
+    role: model.Role = value(at / "role", model.Role, table.get("role", "candidate"))
+    if role == "replica" and "priority" in table:
+        remedy = "remove it, or the role: a replica never becomes the writer"
+        raise (at / "priority").wrong("is said of a replica", remedy)
+    priority = 0 if role == "replica" else need(at, table, "priority", int, "200")
     if priority > PRIORITY_MAX:
         remedy = f"choose at most {PRIORITY_MAX}: above it two nodes hold the VIP for some milliseconds"
         raise (at / "priority").wrong(f"is {shown(priority)}", remedy)
     server_id = value(at / "server_id", int, table.get("server_id", place))
     if server_id > SERVER_ID_MAX:
         raise (at / "server_id").wrong(f"is {shown(server_id)}", f"choose 1 to {SERVER_ID_MAX}")
-    return model.Node(name, own, priority, server_id)
+    return model.Node(name, own, priority, server_id, role)
 
 
 def _own_node(at: At, name: str | None, nodes: tuple[model.Node, ...]) -> str:

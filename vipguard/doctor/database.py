@@ -114,8 +114,8 @@ def _numbers(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
             yield warning("server", "net-timeout", text, _render(seen), name)
             break
     increment = int(seen.variables.get("auto_increment_increment", "1"))
-    if increment < len(policy.nodes):
-        text = f"auto_increment_increment = {increment} with {len(policy.nodes)} nodes"
+    if increment < len(policy.candidates):
+        text = f"auto_increment_increment = {increment} with {len(policy.candidates)} nodes that may write"
         yield warning("server", "auto-increment", text, _render(seen), name)
     if seen.here and seen.variables.get("port", "") not in ("", str(policy.mysql.port)):
         text = f"the server at {policy.mysql.socket} listens on port {seen.variables['port']}"
@@ -156,12 +156,11 @@ _ALSO = {"skip_slave_start": ("skip_replica_start",)}
 
 
 def _point(policy: Policy, seen: ServerSeen) -> str:
-    """The statement that makes this server follow the next node."""
-    nodes = [node for node in policy.nodes if node != seen.node]
-    after = next((node for node in nodes if node.name > seen.node.name), nodes[0])
+    """The statement that makes this server follow the node that it is set up to follow."""
+    source = policy.source_of(seen.node)
     word = "MASTER" if seen.flavor == MARIADB else "SOURCE"
     told = [
-        f"{word}_HOST='{after.address}'",
+        f"{word}_HOST='{source.address}'",
         f"{word}_PORT={policy.mysql.port}",
         f"{word}_USER='{(policy.replication or Replication()).user}'",
         f"{word}_PASSWORD='…'",

@@ -138,7 +138,7 @@ class Lab:
         """Configured servers with accounts and the circle, closed, replication stopped (plain: running, as
         people have it).
         """
-        self.progress(f"starting {self.spec.nodes} servers ({self.spec.flavor})")
+        self.progress(f"starting {len(self.nodes)} servers ({self.spec.flavor})")
         passwords = {"password": secrets.token_urlsafe(18), "replication-password": secrets.token_urlsafe(18)}
         for node in self.nodes.values():
             node.mysqld.create_datadir(self.progress)
@@ -177,7 +177,8 @@ class Lab:
                 node.start_agent()
         self.progress("starting keepalived")
         for node in self.nodes.values():
-            node.start_keepalived()
+            if self.wants("keepalived", node):
+                node.start_keepalived()
 
     # -- what can be seen
 
@@ -209,22 +210,26 @@ class Lab:
             )
             return f"the VIP is on {holders}, and {writable} is writable"
         for node in self.nodes.values():
-            dead = [daemon.kind for daemon in node.daemons if not daemon.alive and self.wants(daemon.kind)]
+            dead = [daemon.kind for daemon in node.daemons if not daemon.alive and self.wants(daemon.kind, node)]
             if dead:
                 return f"{node.name}: {' '.join(dead)} dead"
             threads = node.mysqld.replication_threads()
             if threads != ("Yes", "Yes"):
                 return f"{node.name}: replication threads {' / '.join(threads or ()) or 'not seen'}"
+            if self.spec.is_replica(node.name):
+                if (source := node.mysqld.source()) != writer.address:
+                    return f"{node.name}: it follows {source}, and {writer.name} writes"
+                continue
             if self.spec.guard == "vipguard" and node.eligible() != "1":
                 return f"{node.name}: its track file says {node.eligible() or 'nothing'}"
             if node.vrrp_state() == "FAULT":
                 return f"{node.name}: keepalived is still in FAULT"
         return ""
 
-    def wants(self, kind: str) -> bool:
+    def wants(self, kind: str, node: Node) -> bool:
         return {
             "mysqld": True,
-            "keepalived": self.spec.guard != "none",
+            "keepalived": self.spec.guard != "none" and bool(node.keepalived.config()),
             "agent": self.spec.guard == "vipguard",
         }[kind]
 
@@ -287,9 +292,9 @@ class Lab:
             node.mysqld.wait_ready()
             if self.spec.guard != "vipguard" and node.mysqld.replication_threads() != ("Yes", "Yes"):
                 node.mysqld.start_replication()
-            if self.wants("agent") and not node.agent.alive:
+            if self.wants("agent", node) and not node.agent.alive:
                 node.start_agent()
-            if self.wants("keepalived") and not node.keepalived.alive:
+            if self.wants("keepalived", node) and not node.keepalived.alive:
                 node.start_keepalived()
 
     def reset(self, within_s: float = 15.0) -> Node:

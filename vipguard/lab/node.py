@@ -161,7 +161,7 @@ class Node:
         if self.spec.guard == "plain":
             for path, (text, mode) in plain.files(self.spec, self.name, self.mysqld.client_argv()).items():
                 self.write(path, text, mode)
-        else:
+        elif not self.spec.is_replica(self.name):  # a replica has no VRRP instance
             self.write(KEEPALIVED_FILE, self.vipguard("render", "keepalived").stdout)
 
     def start_agent(self, within_s: float = 20.0) -> None:

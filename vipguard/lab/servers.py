@@ -143,6 +143,12 @@ class MysqlServer(Daemon):
         word = "Slave" if self.flavor == "mariadb" else "Replica"
         return str(channels[0][f"{word}_IO_Running"]), str(channels[0][f"{word}_SQL_Running"])
 
+    def source(self) -> str | None:
+        """The address that it replicates from; None without a channel."""
+        channels = self.replication()
+        word = "Master" if self.flavor == "mariadb" else "Source"
+        return str(channels[0][f"{word}_Host"]) if channels else None
+
     def point_to(self, host: str, user: str, password: str) -> None:
         """Make `host` its source; replication stays stopped."""
         if self.flavor == "mariadb":

@@ -30,6 +30,7 @@ class LabSpec:
     name: str = "lab"
     flavor: Flavor = "mariadb"
     nodes: int = 2
+    replicas: int = 0
     guard: Guard = "vipguard"
     ipv6: bool = False
     advert_s: float = 0.1
@@ -38,14 +39,19 @@ class LabSpec:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,15}", self.name):
             raise LabError(f"{self.name!r} is no name for a lab: use up to 16 of a-z, 0-9 and -")
-        if not 2 <= self.nodes <= NODES_MAX:
-            raise LabError(f"a lab has 2 to {NODES_MAX} nodes, not {self.nodes}")
+        if self.nodes < 2 or self.replicas < 0 or self.nodes + self.replicas > NODES_MAX:
+            with_them = f" and {self.replicas} replicas" if self.replicas else ""
+            raise LabError(f"a lab has 2 to {NODES_MAX} nodes, replicas counted, not {self.nodes}{with_them}")
         if self.flavor not in ("mariadb", "mysql"):
             raise LabError(f"{self.flavor!r} is no flavor: mariadb or mysql")
 
     @property
     def node_names(self) -> list[str]:
-        return [f"db{number}" for number in range(1, self.nodes + 1)]
+        """The candidates, then the replicas."""
+        return [f"db{number}" for number in range(1, self.nodes + self.replicas + 1)]
+
+    def is_replica(self, node: str) -> bool:
+        return self.node_names.index(node) >= self.nodes
 
     @property
     def prefix(self) -> int:
@@ -78,9 +84,9 @@ class LabSpec:
         return 200 - 20 * self.node_names.index(node)
 
     def source_of(self, node: str) -> str:
-        """The node it replicates from: the circle goes db1 → db2 → … → db1."""
-        names = self.node_names
-        return names[names.index(node) - 1]
+        """The node it replicates from: the circle goes db1 → db2 → … → db1, and a replica follows db1 at first."""
+        circle = self.node_names[: self.nodes]
+        return circle[0] if self.is_replica(node) else circle[circle.index(node) - 1]
 
     def toml(self) -> str:
         """vipguard.toml, one text for all nodes: each knows itself by its host name."""
@@ -93,7 +99,10 @@ class LabSpec:
                 "advert_s": self.advert_s,
             },
             **{
-                f"nodes.{name}": {"address": self.address(name), "priority": self.priority(name)}
+                f"nodes.{name}": {
+                    "address": self.address(name),
+                    **({"role": "replica"} if self.is_replica(name) else {"priority": self.priority(name)}),
+                }
                 for name in self.node_names
             },
             "mysql": {"user": "vipguard", "password_file": "/etc/vipguard/password"},

@@ -157,6 +157,23 @@ class StartReplication(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Point(Effect):
+    """Make `node`'s server the source of the local one, whose IO thread stands; nothing is started."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Effect):
+    """Receive from the replica `node` what only it has, as far as `target`, apply it, and follow `home` again with the
+    IO thread stopped. The set that the server has then."""
+
+    node: str
+    home: str
+    target: GtidSet
+
+
+@dataclass(frozen=True, slots=True)
 class ExamineRelay(Effect):
     """See what a server whose replication stands received and has not applied."""
 

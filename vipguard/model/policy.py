@@ -12,6 +12,7 @@ from typing import Literal
 MARIADB = "mariadb"
 MYSQL = "mysql"
 Flavor = Literal["mariadb", "mysql"]
+Role = Literal["candidate", "replica"]
 Texts = tuple[tuple[str, str], ...]  # a table of the operator's own keys
 
 
@@ -35,12 +36,20 @@ class Vip:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One server of the cluster; `priority` is VRRP's, at most 200. `server_id` 0: its place among the sorted names."""
+    """One server of the cluster; `priority` is VRRP's, at most 200. `server_id` 0: its place among the sorted names.
+
+    A replica never becomes the writer, and follows it; its priority is 0.
+    """
 
     name: str
     address: str
     priority: int
     server_id: int = 0
+    role: Role = "candidate"
+
+    @property
+    def is_replica(self) -> bool:
+        return self.role == "replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +225,17 @@ class Policy:
     @property
     def peers(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.name != self.node)
+
+    @property
+    def candidates(self) -> tuple[Node, ...]:
+        """The nodes that may become the writer, this one too if it may."""
+        return tuple(node for node in self.nodes if not node.is_replica)
+
+    def source_of(self, node: Node) -> Node:
+        """Whom that node is set up to follow: a candidate the one before it, the last one for the first; a replica the
+        first candidate, until its agent knows the writer."""
+        circle = self.candidates
+        return circle[0] if node.is_replica else circle[circle.index(node) - 1]
 
     @property
     def lossless(self) -> bool:

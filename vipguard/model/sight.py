@@ -96,12 +96,13 @@ class PeerSight:
 class Sight:
     """Everything a decision may rest on. None is "not observed" throughout.
 
-    `server_silent_since_s`: when the first round of the present silence was asked; `server_unseen_since_s`: of the
-    present time without an answer of any kind. `process_lives`: the server's process was not seen to end. `errant`:
-    what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the
-    newest answer of any witness or peer. `own_claims`: connection ids of this agent's own claim sessions, by
-    node. `io_stopped_by_us`: the last takeover stopped the IO thread and nothing started it since. `parked`: a
-    rule that keeps this node from candidacy, with its text. `maintenance`: the operator's rows that are in force.
+    `peers` are the other candidates, `replicas` the nodes that never become the writer. `server_silent_since_s`: when
+    the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
+    any kind. `process_lives`: the server's process was not seen to end. `errant`: what this node has and the writer
+    lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or peer.
+    `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
+    IO thread, for a takeover or for another source, and nothing started it since. `parked`: a rule that keeps this node
+    from candidacy, with its text. `maintenance`: the operator's rows that are in force.
     `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
@@ -117,6 +118,7 @@ class Sight:
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
     disk: DiskEvidence | None = None
     peers: Mapping[str, PeerSight] = field(default_factory=dict)
+    replicas: Mapping[str, PeerSight] = field(default_factory=dict)
     witnesses: Mapping[str, float | None] = field(default_factory=dict)
     outside_s: float | None = None
     watching_since_s: float = 0.0
@@ -205,7 +207,9 @@ class Sight:
 
     @property
     def peers_epoch(self) -> int:
-        return max((epoch_of(peer.evidence) for peer in self.peers.values()), default=0)
+        """A replica's row counts too: what it follows or followed has opened with it."""
+        seen = (*self.peers.values(), *self.replicas.values())
+        return max((epoch_of(peer.evidence) for peer in seen), default=0)
 
     @property
     def entitled(self) -> bool:

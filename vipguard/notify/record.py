@@ -31,6 +31,7 @@ class Takeover:
     solo_before: bool = False
     hooked: bool = False
     veto: str | None = None
+    unfetched: Mapping[str, str] = field(default_factory=dict)  # why what a replica has did not come, by node
     unfenced: Mapping[str, str] = field(default_factory=dict)  # why the fence command failed, by node
 
 

@@ -32,7 +32,7 @@ def target(sight: Sight) -> str | None:
 
 def next_claim(takeover: Takeover, sight: Sight) -> Claim | None:
     """Claims in order of node name, on every node that answers, the own one included."""
-    for node in sight.policy.nodes:
+    for node in sight.policy.candidates:
         peer = sight.peers.get(node.name)
         if node.name not in takeover.claims and (peer is None or peer.answered):
             return Claim(sight.policy.limits.deadline_s, node.name)

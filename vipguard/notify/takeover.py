@@ -30,6 +30,7 @@ from ..model.effect import (
 from ..model.evidence import Answer, EpochRow
 from ..model.memory import KeptLag, Memory
 from ..model.sight import PeerSight, Sight
+from . import replicas
 from .peers import PeerClass, classify
 from .record import Due, Takeover, refuse
 from .semi_sync import settle
@@ -90,7 +91,8 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
     for addresses in ((sight.policy.vip.ip,), tuple(peer.node.address for peer in sight.peers.values())):
         if not all(address in takeover.arp for address in addresses):
             effects.append(AskArp(ARP_S * 10, addresses, ARP_S))
-    for node in sight.policy.nodes:
+    effects += replicas.looks(takeover, sight)
+    for node in sight.policy.candidates:
         if node.name in takeover.claims or (
             node.name != me and not _claimable(takeover, sight.peers[node.name])
         ):
@@ -216,7 +218,7 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
         return Due("stop-receiving", "stopping the IO thread", stop, within_s=STOP_S + limits.deadline_s)
     if takeover.drained is None:
         return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
-    return None
+    return replicas.fetch(takeover, sight)
 
 
 def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:

@@ -39,8 +39,8 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
         ],
         **_clone(flavor),
         "Two writers, should there ever be two, would at least not choose the same keys.": [
-            f"auto_increment_increment = {len(policy.nodes)}",
-            f"auto_increment_offset = {position}",
+            f"auto_increment_increment = {len(policy.candidates)}",
+            f"auto_increment_offset = {_offset(policy)}",
         ],
         "A source that hangs is noticed after these seconds, not after a minute.": [
             f"{'slave' if flavor == MARIADB else 'replica'}_net_timeout = {NET_TIMEOUT_S}",
@@ -57,10 +57,13 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
         "Where vipguard looks for it.": [f"socket = {policy.mysql.socket}"],
     }
     if policy.lossless:
-        options[
-            "A commit is acknowledged when a standby has received it, however long that takes. vipguard alone\n"
+        why = (
+            "A replica acknowledges nothing: what it alone has received must not count as safe."
+            if policy.me.is_replica
+            else "A commit is acknowledged when a standby has received it, however long that takes. vipguard alone\n"
             "# switches the source's side on, and never on a standby."
-        ] = _semi_sync(flavor)
+        )
+        options[why] = _semi_sync(flavor, acknowledges="OFF" if policy.me.is_replica else "ON")
     body = "\n".join(f"\n# {why}\n" + "\n".join(lines) for why, lines in options.items())
     head = (
         f"# {flavor} on node {policy.node} of cluster {policy.cluster}, printed by `vipguard render mysql`.\n"
@@ -73,6 +76,11 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
     return f"{head}{persisted}\n{_GROUP}{body}\n"
 
 
+def _offset(policy: Policy) -> int:
+    """A replica writes nothing, and its offset means nothing."""
+    return 1 if policy.me.is_replica else policy.candidates.index(policy.me) + 1
+
+
 def _clone(flavor: Flavor) -> dict[str, list[str]]:
     if flavor == MARIADB:
         return {}
@@ -80,14 +88,14 @@ def _clone(flavor: Flavor) -> dict[str, list[str]]:
     return {why: ["plugin_load_add = mysql_clone.so"]}
 
 
-def _semi_sync(flavor: Flavor) -> list[str]:
+def _semi_sync(flavor: Flavor, acknowledges: str) -> list[str]:
     if flavor == MARIADB:
         return [
             "rpl_semi_sync_master_enabled = OFF",
             "rpl_semi_sync_master_wait_point = AFTER_SYNC",
             f"rpl_semi_sync_master_timeout = {FOR_EVER_MS}",
             "rpl_semi_sync_master_wait_no_slave = ON",
-            "rpl_semi_sync_slave_enabled = ON",
+            f"rpl_semi_sync_slave_enabled = {acknowledges}",
             # stopping the IO thread would wait that long for a source that is gone
             "rpl_semi_sync_slave_kill_conn_timeout = 1",
         ]
@@ -99,7 +107,7 @@ def _semi_sync(flavor: Flavor) -> list[str]:
         f"rpl_semi_sync_source_timeout = {FOR_EVER_MS}",
         "rpl_semi_sync_source_wait_no_replica = ON",
         "rpl_semi_sync_source_wait_for_replica_count = 1",
-        "rpl_semi_sync_replica_enabled = ON",
+        f"rpl_semi_sync_replica_enabled = {acknowledges}",
     ]
 
 

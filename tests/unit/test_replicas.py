@@ -1,0 +1,191 @@
+"""Whom does a node follow, and what does a taker receive from a replica? Each test changes one thing in a healthy sight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import healthy
+from healthy import (
+    CHANNEL,
+    FACTS,
+    GTIDS,
+    NOW_S,
+    PEER,
+    POLICY,
+    REPLICA,
+    SERVER,
+    STANDBY,
+    TAKER,
+    with_channel,
+    with_facts,
+)
+
+from vipguard.model.effect import Fetch, Point, ProbePeer, StopReceiving
+from vipguard.model.evidence import Answer, EpochRow, ServerEvidence
+from vipguard.model.gtid import GtidSet
+from vipguard.model.policy import Node
+from vipguard.model.sight import PeerSight, Sight
+from vipguard.notify import follow, replicas
+from vipguard.notify.record import Takeover
+
+THIRD = Node("db3", "10.73.0.13", 160, 3)
+AHEAD = GtidSet.parse("mariadb", "1-1-5,2-2-72")
+REPLICA_FACTS = replace(FACTS, server_id=3, gtid=AHEAD, channels=(replace(CHANNEL, received=AHEAD),), fit_lock=None)
+DRAINED = Takeover(NOW_S - 0.1, "boot-1", stopped=True, drained=GTIDS)
+
+
+def on_the_old_writer(**changes: object) -> Sight:
+    """A replica whose source is not the writer, and which has stopped receiving from it."""
+    gone = {"source_host": "10.73.0.13", "io": "stopped", "lag_s": None, **changes}
+    return with_channel(REPLICA, **gone)
+
+
+def circle_of_three(**third: object) -> Sight:
+    """db1 follows db3 in a circle, and db2 writes."""
+    seen = PeerSight(THIRD, replace(SERVER, facts=FACTS), **third)  # type: ignore[arg-type]
+    policy = replace(POLICY, nodes=(*POLICY.nodes, THIRD))
+    sight = with_channel(STANDBY, source_host=THIRD.address, io="connecting", lag_s=None, io_errno=2003)
+    return replace(sight, policy=policy, peers={**STANDBY.peers, "db3": seen})
+
+
+def with_replica(sight: Sight, evidence: ServerEvidence | None = None) -> Sight:
+    seen = evidence or ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, REPLICA_FACTS)
+    return replace(sight, replicas={"db3": PeerSight(replace(THIRD, priority=0, role="replica"), seen)})
+
+
+def rule(sight: Sight) -> str | None:
+    found = follow.another(sight)
+    return found.rule if found else None
+
+
+# -- whom to follow
+
+
+def test_a_replica_of_the_writer_is_left_alone() -> None:
+    assert rule(REPLICA) is None
+
+
+def test_a_replica_whose_source_is_not_the_writer_first_stops_receiving_from_it() -> None:
+    found = follow.another(with_channel(REPLICA, source_host="10.73.0.13"))
+    assert found is not None and found.rule == "follow-stops" and isinstance(found.effect, StopReceiving)
+
+
+def test_then_it_is_pointed_at_the_writer_that_has_everything_that_is_here() -> None:
+    found = follow.another(on_the_old_writer())
+    assert found is not None and found.rule == "follow-writer" and isinstance(found.effect, Point)
+    assert found.effect.node == "db2"
+
+
+def test_it_is_never_pointed_at_a_writer_that_lacks_what_it_has() -> None:
+    found = follow.another(with_facts(on_the_old_writer(), gtid=AHEAD))
+    assert found is not None and found.rule == "diverged" and found.effect is None
+    assert str(found.apart) == "2-2-71..72"
+
+
+def test_what_it_received_and_has_not_applied_counts_as_its_own() -> None:
+    assert rule(on_the_old_writer(received=AHEAD, applied=False)) == "diverged"
+
+
+def test_it_is_not_diverged_by_a_look_at_the_writer_that_is_older_than_the_look_at_itself() -> None:
+    sight = with_facts(on_the_old_writer(), gtid=AHEAD)
+    assert sight.server is not None
+    late = replace(sight.server, asked_at_s=NOW_S - 0.02, seen_at_s=NOW_S - 0.01)
+    assert rule(replace(sight, server=late)) == "follow-compare-again"
+
+
+def test_it_stays_where_it_is_while_nobody_writes() -> None:
+    closed = replace(PEER, evidence=replace(SERVER, facts=FACTS))
+    assert rule(replace(on_the_old_writer(), peers={"db2": closed})) is None
+
+
+def test_it_does_not_follow_a_writer_of_an_older_epoch_than_its_own() -> None:
+    assert rule(with_facts(on_the_old_writer(), epoch=EpochRow(4, "db3", "boot-3"))) is None
+
+
+def test_what_a_restart_left_unapplied_is_looked_at_before() -> None:
+    untold = on_the_old_writer(sql_running=False, received=GtidSet.empty("mariadb"))
+    assert rule(untold) == "join-examines"
+
+
+def test_a_candidate_of_a_pair_keeps_its_source() -> None:
+    assert rule(STANDBY) is None
+
+
+def test_a_candidate_of_a_circle_keeps_a_source_that_lives() -> None:
+    assert rule(circle_of_three(last=replace(SERVER, facts=FACTS))) is None
+
+
+def test_a_candidate_of_a_circle_follows_the_writer_once_its_source_is_gone() -> None:
+    sight = circle_of_three(last=replace(SERVER, asked_at_s=NOW_S - 2, seen_at_s=NOW_S - 2))
+    dead = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=healthy.ABSENT)}
+    assert rule(replace(sight, peers=dead)) == "follow-stops"
+    stopped = with_channel(sight, source_host=THIRD.address, io="stopped", lag_s=None)
+    assert rule(replace(stopped, peers=dead)) == "follow-writer"
+
+
+def test_a_candidate_left_on_a_replica_is_pointed_back() -> None:
+    sight = with_replica(with_channel(STANDBY, source_host=THIRD.address, io="stopped", lag_s=None))
+    found = follow.another(sight)
+    assert found is not None and found.rule == "follow-home" and isinstance(found.effect, Point)
+    assert found.effect.node == "db2"
+
+
+# -- what the taker receives from a replica
+
+
+def test_a_taker_with_all_that_the_replica_has_asks_for_nothing() -> None:
+    assert replicas.fetch(replace(DRAINED, drained=AHEAD), with_replica(TAKER)) is None
+
+
+def test_a_taker_receives_what_only_a_replica_has() -> None:
+    due = replicas.fetch(DRAINED, with_replica(TAKER))
+    assert due is not None and due.waiting == "fetch"
+    assert due.effects == (Fetch(2.0, "db3", "db2", GtidSet.parse("mariadb", "2-2-71..72")),)
+
+
+def test_what_the_replica_wrote_by_its_own_hand_is_not_asked_for() -> None:
+    facts = replace(REPLICA_FACTS, gtid=GtidSet.parse("mariadb", "1-1-5,2-2-70,3-3-9"), channels=(CHANNEL,))
+    own = ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, facts)
+    assert replicas.fetch(DRAINED, with_replica(TAKER, own)) is None
+
+
+def test_a_replica_of_an_older_epoch_is_not_asked() -> None:
+    older = replace(REPLICA_FACTS, epoch=EpochRow(2, "db2", "boot-2"))
+    seen = ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, older)
+    assert replicas.fetch(DRAINED, with_replica(TAKER, seen)) is None
+
+
+def test_what_a_replica_received_and_does_not_apply_counts_for_as_long_as_a_drain_may_take() -> None:
+    behind = replace(REPLICA_FACTS, gtid=GTIDS)
+    seen = ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, behind)
+    assert replicas.fetch(DRAINED, with_replica(TAKER, seen)) is not None
+    long = replace(DRAINED, began_s=NOW_S - TAKER.policy.limits.drain_s_max - 1)
+    assert replicas.fetch(long, with_replica(TAKER, seen)) is None
+
+
+def test_a_replica_is_looked_at_anew_unless_it_said_nothing_before() -> None:
+    old = ServerEvidence(Answer.ANSWERED, NOW_S - 0.3, NOW_S - 0.29, REPLICA_FACTS)
+    due = replicas.fetch(DRAINED, with_replica(TAKER, old))
+    assert due is not None and due.waiting == "replicas" and due.effects == (ProbePeer(0.5, "db3", channels=True),)
+    silent = replace(old, answer=Answer.SILENT, facts=None)
+    assert replicas.fetch(DRAINED, with_replica(TAKER, silent)) is None
+    assert replicas.looks(DRAINED, with_replica(TAKER, silent)) == []
+
+
+def test_what_did_not_come_refuses_the_takeover_unless_the_operator_promotes() -> None:
+    failed = replace(DRAINED, unfetched={"db3": "error 1236"})
+    due = replicas.fetch(failed, with_replica(TAKER))
+    assert due is not None and due.refuse and due.waiting == "replica-has-more" and "1236" in due.text
+    assert replicas.fetch(failed, replace(with_replica(TAKER), promoted=True)) is None
+
+
+def test_the_epoch_of_a_replica_is_known_too() -> None:
+    newer = replace(REPLICA_FACTS, epoch=EpochRow(9, "db2", "boot-2"))
+    sight = with_replica(TAKER, ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, newer))
+    assert sight.highest_epoch == 9
+
+
+def test_replicas_decide_nothing_about_who_may_begin_alone() -> None:
+    closed = {"db2": replace(PEER, evidence=replace(SERVER, facts=FACTS))}
+    sight = replace(TAKER, peers=closed)
+    assert sight.entitled and with_replica(sight, healthy.SILENT).entitled

@@ -1,0 +1,77 @@
+"""What have the replicas that the node taking over lacks?
+
+A replica may have received what its source sent to nobody else before it died. Law 2 counts every node that can be
+reached: so the taker receives that from the replica before it opens. What the replica wrote by its own hand is errant,
+and is not asked for.
+"""
+
+from __future__ import annotations
+
+from ..model.effect import Effect, Fetch, ProbePeer
+from ..model.evidence import Answer, ServerFacts
+from ..model.gtid import GtidSet
+from ..model.sight import PeerSight, Sight, epoch_of
+from .record import Due, Takeover, refuse
+
+FETCH_S = 2.0  # then it is sent again, and goes on where it was
+
+
+def looks(takeover: Takeover, sight: Sight) -> list[Effect]:
+    """The replicas are asked once more, beside the claims; one that said nothing when it was asked last is not."""
+    deadline_s = sight.policy.limits.deadline_s
+    return [ProbePeer(deadline_s, name, channels=True) for name in _unseen(takeover, sight)]
+
+
+def fetch(takeover: Takeover, sight: Sight) -> Due | None:
+    """What is due of the replicas once all that was received here is applied; None: nothing."""
+    limits = sight.policy.limits
+    unseen = _unseen(takeover, sight)
+    if unseen:
+        return Due("replicas", f"looking at {', '.join(unseen)}", tuple(looks(takeover, sight)), 2 * limits.deadline_s)
+    for name, peer in sight.replicas.items():
+        target = beyond(peer, takeover, sight)
+        if target is None or target.is_empty:
+            continue
+        if name in takeover.unfetched:
+            if sight.promoted:
+                continue
+            text = f"{name} has {target.count()} transactions that did not come: {takeover.unfetched[name]}"
+            return refuse("replica-has-more", text)
+        home = sight.policy.source_of(sight.policy.me).name
+        effect = Fetch(FETCH_S, name, home, target)
+        text = f"receiving {target.count()} transactions that only {name} has"
+        return Due("fetch", text, (effect,), within_s=2 * limits.drain_s_max)
+    return None
+
+
+def beyond(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
+    """What that replica has beyond what was drained here; None where it cannot be told. What it received and has not
+    applied counts for as long as a drain may take."""
+    facts = _facts(peer)
+    if facts is None or takeover.drained is None or epoch_of(peer.evidence) < sight.own_epoch:
+        return None
+    has = facts.gtid
+    if sight.now_s - takeover.began_s < sight.policy.limits.drain_s_max:
+        for channel in facts.channels or peer.channels or ():
+            if channel.received is not None and channel.sql_running:
+                has = has.union(channel.received)
+    lacking = has.minus(takeover.drained)
+    for other in sight.replicas.values():
+        known = _facts(other)
+        if known is not None:
+            lacking = lacking.minus(lacking.written_by(known.server_id, known.uuid))
+    return lacking
+
+
+def _unseen(takeover: Takeover, sight: Sight) -> list[str]:
+    found = []
+    for name, peer in sight.replicas.items():
+        seen = peer.evidence
+        if seen is None or (seen.asked_at_s < takeover.began_s and seen.answer is not Answer.SILENT):
+            found.append(name)
+    return found
+
+
+def _facts(peer: PeerSight) -> ServerFacts | None:
+    facts = peer.evidence.facts if peer.evidence is not None and peer.answered else None
+    return None if facts is None or facts.other_cluster is not None else facts
