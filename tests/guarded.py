@@ -56,8 +56,9 @@ def _apart(lab: Lab) -> bool:
 
 
 def _ready(lab: Lab) -> bool:
-    states = sorted(vrrp_state(node) for node in lab.nodes.values())
-    return states == ["BACKUP", "MASTER"] and all(map(answers, lab.nodes.values())) and not lab.trouble()
+    states = sorted(vrrp_state(node) for node in lab.nodes.values() if not lab.spec.is_replica(node.name))
+    wanted = ["BACKUP"] * (lab.spec.nodes - 1) + ["MASTER"]
+    return states == wanted and all(map(answers, lab.nodes.values())) and not lab.trouble()
 
 
 def answers(node: Node) -> bool:

@@ -81,7 +81,10 @@ WRITER = replace(
     peers={"db2": replace(PEER, evidence=replace(PEER.evidence, facts=FACTS), eligible=True)},
 )
 #: db1 is a replica, and follows the writer
-REPLICA = replace(STANDBY, policy=replace(POLICY, nodes=(replace(POLICY.nodes[0], priority=0, role="replica"), POLICY.nodes[1])))
+REPLICA = replace(
+    STANDBY,
+    policy=replace(POLICY, nodes=(replace(POLICY.nodes[0], priority=0, role="replica"), POLICY.nodes[1])),
+)
 #: db1 has just got the VIP: closed, and taking over
 TAKER = replace(STANDBY, address=WRITER.address, keepalived=WRITER.keepalived)
 

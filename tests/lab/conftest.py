@@ -110,6 +110,19 @@ def small(_small_pair: Lab) -> Iterator[Guarded]:
     yield from _watched(_small_pair)
 
 
+@pytest.fixture(scope="module")
+def _pair_with_replica(flavor: Flavor) -> Iterator[Lab]:
+    spec = LabSpec(name=f"r{os.getpid()}-{flavor}", flavor=flavor, replicas=1, settings=SETTINGS)
+    with Lab.create(spec) as lab:
+        yield lab.up()
+
+
+@pytest.fixture
+def replicated(_pair_with_replica: Lab) -> Iterator[Guarded]:
+    """As `guarded`, with db3 as a replica."""
+    yield from _watched(_pair_with_replica)
+
+
 @pytest.fixture(scope="session")
 def _bare() -> Iterator[Lab]:
     with Lab.create(LabSpec(name=f"t{os.getpid()}-bare", guard="none")) as lab:

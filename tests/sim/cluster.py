@@ -19,7 +19,7 @@ WITNESS_ADDRESS = "10.0.0.1"
 
 
 class Cluster:
-    """`nodes` servers in a ring of replication and `replicas` that follow, all closed at first and with equal histories."""
+    """`nodes` servers in a ring of replication and `replicas` that follow, all closed at first, of equal histories."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Whom does a node follow, and what does a taker receive from a replica? Each test changes one thing in a healthy sight."""
+"""Whom does a node follow, and what does a taker receive from a replica? Each test changes one healthy value."""
 
 from __future__ import annotations
 

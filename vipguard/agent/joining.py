@@ -41,7 +41,7 @@ def join(draft: Draft) -> None:
         draft.set(diverged=f"{found.text}: {found.apart}")
     elif found.rule in ("join", "joined", "follow-writer"):  # whatever else is waited for compares nothing
         draft.set(diverged=None)
-    if found.rule != "join-compare-again":
+    if found.rule not in ("join-compare-again", "follow-compare-again"):
         level = "error" if found.apart is not None else "info"
         draft.say("rejoin", found.rule, level, text=found.text, gtids=str(found.apart) if found.apart else "")
     if found.rule == "joined":

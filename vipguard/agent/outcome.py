@@ -230,7 +230,7 @@ def _taken_step(draft: Draft, did: Did) -> None:
         case Receive(), GtidSet():
             _record(draft, received=result)
         case StopReceiving(), _:
-            draft.set(join_due=True)
+            draft.set(join_due=True, joined_s=draft.now_s)
             _record(draft, stopped=True)
         case Drain(), GtidSet():
             _record(draft, drained=result)

@@ -187,10 +187,11 @@ def _writer_alone(policy: Policy, silent: VipguardError) -> Answer:
 
 
 def _verdict_finding(verdict: dict[str, Any], lag_s: Any) -> Finding:
-    """Eligible is OK, ineligible CRITICAL; undetermined is UNKNOWN for a candidate, WARNING where the VIP stays."""
+    """Eligible is OK, as is a replica that is well; ineligible CRITICAL; undetermined is UNKNOWN for a candidate, and
+    WARNING where the VIP stays."""
     eligibility, standing = Eligibility(verdict["eligibility"]), verdict["standing"]
     outcome = Outcome.OK
-    if eligibility is Eligibility.INELIGIBLE:
+    if eligibility is Eligibility.INELIGIBLE and verdict["rule"] != "replica":
         outcome = Outcome.CRITICAL
     elif eligibility is Eligibility.UNDETERMINED:
         outcome = Outcome.UNKNOWN if standing == "candidate" else Outcome.WARNING

@@ -122,7 +122,7 @@ def _agent(policy: Policy) -> Iterator[Diagnosis]:
         )
         return
     for node in status.get("nodes", ()):
-        if node["here"] and node["eligibility"] not in (None, "eligible"):
+        if node["here"] and node["eligibility"] not in (None, "eligible") and node["rule"] != "replica":
             may = "may not" if node["eligibility"] == "ineligible" else "is not known to be fit to"
             text = f"this node {may} have the VIP by the rule {node['rule']}: {node['text']}"
             remedy = f"repair that; docs/rules.md says of {node['rule']} what ends it"

@@ -192,7 +192,7 @@ def _hold_apart(policy: Policy, seen: Apart, plan: Plan) -> None:
 
 
 def _wait_joined(policy: Policy, seen: Apart) -> int:
-    """Until the agent has let the node join, and it may take over."""
+    """Until the agent has let the node join, and it may take over, or is a replica that is well."""
     from ..client import status
     from ..errors import VipguardError
 
@@ -208,6 +208,9 @@ def _wait_joined(policy: Policy, seen: Apart) -> int:
         else:
             if own["eligibility"] == "eligible":
                 click.echo(f"{policy.node} has joined and can take over")
+                return 0
+            if own["rule"] == "replica":
+                click.echo(f"{policy.node} has joined and follows the writer")
                 return 0
             last = f"{own['rule']}: {own['text']}"
         time.sleep(POLL_S)

@@ -172,6 +172,8 @@ def _row(node: Mapping[str, Any], two: bool) -> list[Cell]:
 
 
 def _vrrp(node: Mapping[str, Any]) -> Cell:
+    if node["role"] == "replica":
+        return "-", ""
     if node["keepalived"] is False:
         return "keepalived is dead", BAD
     if node["vrrp"] is None:
@@ -199,6 +201,8 @@ def _server(node: Mapping[str, Any]) -> Cell:
 
 
 def _eligible(node: Mapping[str, Any]) -> Cell:
+    if node["role"] == "replica" and node["rule"] in ("replica", None):
+        return "replica", ""
     if node["eligibility"] is None:
         return NOT_SEEN, ""
     if node["writable"] and not node["here"]:

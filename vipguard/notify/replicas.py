@@ -17,7 +17,7 @@ FETCH_S = 2.0  # then it is sent again, and goes on where it was
 
 
 def looks(takeover: Takeover, sight: Sight) -> list[Effect]:
-    """The replicas are asked once more, beside the claims; one that said nothing when it was asked last is not."""
+    """The replicas are asked once more, beside the claims; one that did not answer when it was asked last is not."""
     deadline_s = sight.policy.limits.deadline_s
     return [ProbePeer(deadline_s, name, channels=True) for name in _unseen(takeover, sight)]
 
@@ -67,7 +67,7 @@ def _unseen(takeover: Takeover, sight: Sight) -> list[str]:
     found = []
     for name, peer in sight.replicas.items():
         seen = peer.evidence
-        if seen is None or (seen.asked_at_s < takeover.began_s and seen.answer is not Answer.SILENT):
+        if seen is None or (seen.asked_at_s < takeover.began_s and seen.answer is Answer.ANSWERED):
             found.append(name)
     return found
 
