@@ -203,6 +203,8 @@ class Laws:
                 continue
             epoch = peer.disk.epoch.epoch if peer.disk.epoch else 0
             lacking = {s: n for s, n in peer.disk.have.items() if n > mine.get(s, 0)}
+            if other.node.is_replica:
+                lacking.pop(other.server_id, None)  # what it wrote by somebody's hand stays apart
             if peer.closed and epoch >= own_epoch and lacking and self.engine.now - peer.born_s > SETTLED_S:
                 self.broken(f"law 2: {host.name} opens without {lacking} of the reachable, closed {other.name}")
             if epoch >= effect.row.epoch:

@@ -172,7 +172,7 @@ def _row(node: Mapping[str, Any], two: bool) -> list[Cell]:
 
 
 def _vrrp(node: Mapping[str, Any]) -> Cell:
-    if node["role"] == "replica":
+    if node.get("role") == "replica":
         return "-", ""
     if node["keepalived"] is False:
         return "keepalived is dead", BAD
@@ -201,7 +201,7 @@ def _server(node: Mapping[str, Any]) -> Cell:
 
 
 def _eligible(node: Mapping[str, Any]) -> Cell:
-    if node["role"] == "replica" and node["rule"] in ("replica", None):
+    if node.get("role") == "replica" and node["rule"] in ("replica", None):
         return "replica", ""
     if node["eligibility"] is None:
         return NOT_SEEN, ""
