@@ -11,7 +11,7 @@ import pytest
 from scratch import Pair, Server
 from waiting import FOR_EVER_MS, PLUGINS, Waiting, install, semi_sync, status, switch, words
 
-from vipguard.act.semi_sync import set_source, write_mark
+from vipguard.act.semi_sync import mute, set_source, write_mark
 from vipguard.act.server import close_server
 from vipguard.errors import CouldNotDo, Silent
 from vipguard.lab.wait import wait_until
@@ -52,6 +52,20 @@ def test_the_probe_tells_both_sides_of_semi_sync(pair: Pair) -> None:
         switch(pair.a, False)
         a = look(pair.a).semi_sync
         assert a is not None and not a.source_enabled and not a.source_on
+
+
+def test_a_replica_is_muted_and_goes_on_receiving(pair: Pair) -> None:
+    """The writer must not count what it says any more, at once: the IO thread begins anew."""
+    with semi_sync(pair):
+        pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+        pair.wait_same()
+        with closing(pair.b.session()) as session:
+            mute(session, Deadline(5))
+        b = look(pair.b).semi_sync
+        assert b is not None and (b.replica_enabled, b.replica_on) == (False, False)
+        switch(pair.a, False)
+        pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+        pair.wait_same()
 
 
 def test_a_mysql_without_the_plugins_is_seen_and_so_is_their_coming(mysql: Pair) -> None:

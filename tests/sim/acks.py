@@ -16,6 +16,7 @@ class Acks:
 
     def __init__(self, server: Mysqld) -> None:
         self.server, self.on, self.acked = server, False, 0
+        self.mute = server.host.node.is_replica  # as its my.cnf says
         self._waiting: list[tuple[Txn, Session, Callable[[], None]]] = []
 
     @property
@@ -54,9 +55,9 @@ class Acks:
         return SemiSync(
             source_enabled=self.on,
             source_on=self.on,
-            clients=len(server.replicas),
+            clients=sum(not replica.acks.mute for replica in server.replicas),
             waiting=self.waiting,
             acked=self.acked,
-            replica_enabled=True,
-            replica_on=server.link is not None,
+            replica_enabled=not self.mute,
+            replica_on=server.link is not None and not self.mute,
         )

@@ -15,7 +15,16 @@ from vipguard.model.evidence import AddressEvidence
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .looking import Steps, look, look_once_more, must, probe_disk, probe_peer, probe_server
-from .opening import close_peer, close_server, drop_opener, open_server, prepare_open, set_source, write_mark
+from .opening import (
+    close_peer,
+    close_server,
+    drop_opener,
+    mute,
+    open_server,
+    prepare_open,
+    set_source,
+    write_mark,
+)
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -172,6 +181,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.DropOpener: drop_opener,
     do.Open: open_server,
     do.SetSource: set_source,
+    do.Mute: mute,
     do.WriteMark: write_mark,
     do.AwaitPeer: await_peer,
     do.FencePeer: fence_peer,

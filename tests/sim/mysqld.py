@@ -315,8 +315,9 @@ class Mysqld(Process):
         self._apply_soon()
 
     def _acknowledge(self, source: Mysqld) -> None:
-        """Semi-sync: what is on this disk is acknowledged to the source that it came from."""
-        if self.host.policy.lossless and self.host.network.both_ways(self.host.name, source.host.name, "sql"):
+        """Semi-sync: what is on this disk is acknowledged to its source, not by a replica."""
+        acknowledges = self.host.policy.lossless and not self.acks.mute
+        if acknowledges and self.host.network.both_ways(self.host.name, source.host.name, "sql"):
             number = self.received.get(source.host.server_id, 0)
             source.at(self.engine.between(0.0002, 0.001), source.acks.received, source.host.server_id, number)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vipguard.agent.event import Prepared
 from vipguard.model import effect as do
 
+from .applying import acting
 from .asking import Ask, Conn, Fail
 from .looking import Steps, look, must
 from .mysqld import Mysqld, Session, Txn
@@ -134,6 +135,13 @@ def set_source(agent: Agent, effect: do.SetSource) -> Steps:
         must((yield Ask(conn, act, agent.engine.now + effect.deadline_s, 0.001)), "switch semi-sync")
     finally:
         conn.hang_up()
+
+
+def mute(agent: Agent, effect: do.Mute) -> Steps:
+    def act(server: Mysqld, session: Session) -> None:
+        server.acks.mute = True
+
+    yield from acting(agent, act, agent.engine.now + effect.deadline_s)
 
 
 def write_mark(agent: Agent, effect: do.WriteMark) -> Steps:

@@ -354,6 +354,13 @@ def test_a_server_that_acknowledges_nothing_is_found() -> None:
     assert lossless(_set(MYSQL, **{**WAITS_MYSQL, "rpl_semi_sync_replica_enabled": "OFF"})) == ["semi-sync-deaf"]
 
 
+def test_a_replica_that_acknowledges_is_found() -> None:
+    seen = replace(_set(HERE, **WAITS), node=replace(HERE.node, role="replica"))
+    assert lossless(seen) == ["semi-sync-of-a-replica"]
+    seen = replace(_set(HERE, **{**WAITS, "rpl_semi_sync_slave_enabled": "OFF"}), node=seen.node)
+    assert lossless(seen) == []
+
+
 def test_a_takeover_that_would_wait_for_a_dead_source_is_warned_of() -> None:
     seen = _set(HERE, **WAITS, rpl_semi_sync_slave_kill_conn_timeout="5")
     assert lossless(seen) == ["semi-sync-kill-timeout"]

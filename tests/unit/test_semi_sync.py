@@ -267,6 +267,8 @@ def lossless(sight: Sight) -> Sight:
     return replace(sight, policy=LOSSLESS)
 
 
+OF_A_REPLICA = replace(healthy.REPLICA.policy, durability="lossless")
+MUTE = replace(OFF, replica_enabled=False, replica_on=False)
 MARKED = replace(
     lossless(with_facts(STANDBY, semi_sync=OFF, mark=MARK)),
     receiving=Receiving(None, 0.0, NOW_S, marked=True),
@@ -333,6 +335,8 @@ OK, WARNING, CRITICAL, UNKNOWN = Outcome.OK, Outcome.WARNING, Outcome.CRITICAL, 
         (replace(MARKED, receiving=None), CRITICAL, "unmarked"),
         (replace(MARKED, receiving=Receiving(None, 0.0, NOW_S)), CRITICAL, "unmarked"),
         (with_facts(MARKED, semi_sync=replace(OFF, replica_enabled=False)), CRITICAL, "replica-off"),
+        (replace(with_facts(MARKED, semi_sync=OFF), policy=OF_A_REPLICA), CRITICAL, "replica-acknowledges"),
+        (replace(with_facts(MARKED, semi_sync=MUTE), policy=OF_A_REPLICA), OK, "replica-mute"),
     ],
 )
 def test_the_check_says(sight: Sight, outcome: Outcome, rule: str) -> None:

@@ -6,6 +6,7 @@ from ..errors import CouldNotDo
 from ..model.evidence import Mark
 from ..session import Deadline, Session, dialect_of
 from ..session.semi_sync import WAITING, words_of
+from .replication import look, start_receiving, stop_receiving
 from .sessions import list_sessions
 from .step import step
 
@@ -27,6 +28,15 @@ def set_source(session: Session, on: bool, deadline: Deadline) -> None:
         row = session.ask((*words.set_source(on), words.source_enabled), deadline)[-1][0]
         if row[0] not in ((b"1", b"ON") if on else (b"0", b"OFF")):
             raise CouldNotDo("the server did not take it")
+
+
+def mute(session: Session, deadline: Deadline) -> None:
+    """Acknowledge nothing from now on; an IO thread that runs is stopped and started. Raises as `set_source`."""
+    with step("acknowledge nothing"):
+        session.ask((words_of(session.flavor).mute,), deadline)
+        if any(channel.io != "stopped" for channel in look(session, deadline)[1]):
+            stop_receiving(session, deadline)
+            start_receiving(session, deadline)
 
 
 def write_mark(session: Session, cluster: str, mark: Mark, deadline: Deadline) -> None:

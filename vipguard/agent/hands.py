@@ -28,7 +28,7 @@ from ..act.replication import (
     wait_received,
 )
 from ..act.rescue import examine, rescue, restore_gtid
-from ..act.semi_sync import set_source, write_mark
+from ..act.semi_sync import mute, set_source, write_mark
 from ..act.server import Opener, close_server, kill_server
 from ..act.source import fetch, point_at
 from ..errors import CouldNotDo, VipguardError
@@ -296,6 +296,9 @@ class Hands:
         with contextlib.closing(self._for_source(deadline)) as session:
             set_source(session, effect.on, deadline)
 
+    def mute(self, effect: do.Mute) -> None:
+        self._with_session(mute, effect)
+
     def write_mark(self, effect: do.WriteMark) -> None:
         deadline = Deadline(effect.deadline_s)
         with contextlib.closing(self._for_mark(deadline)) as session:
@@ -369,6 +372,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.DropOpener: Hands.drop_opener,
     do.Open: Hands.open,
     do.SetSource: Hands.set_source,
+    do.Mute: Hands.mute,
     do.WriteMark: Hands.write_mark,
     do.Announce: Hands.announce,
     do.CloseServer: Hands.close_server,

@@ -26,6 +26,7 @@ from ..model.effect import (
     FindDuplicate,
     KillServer,
     Look,
+    Mute,
     Open,
     Point,
     PrepareOpen,
@@ -158,6 +159,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.set(peers={**draft.world.peers, effect.node: replace(peer, fenced_s=draft.now_s)})
         case SetSource(), _:
             acks.source_set(draft, effect.on)
+        case Mute(), _:
+            draft.note("semi-sync", "replica-muted", "warning")
         case WriteMark(), _:
             acks.mark_written(draft, effect.mark)
         case RunHooks(), _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import Remember, SetSource, WriteMark
+from ..model.effect import Mute, Remember, SetSource, WriteMark
 from ..model.evidence import Mark, SemiSync, ServerFacts
 from ..model.maintenance import of_node
 from ..model.sight import PeerSight, Sight
@@ -19,6 +19,7 @@ from .world import Resting, Writing
 
 ALERT_S = 1.0  # commits that wait for so long, and none acknowledged meanwhile
 MARK_S = 2.0
+MUTE_S = 5.0
 
 
 def keep(draft: Draft) -> None:
@@ -34,6 +35,10 @@ def keep(draft: Draft) -> None:
     semi = server.facts.semi_sync
     if semi is None:
         draft.say("semi-sync", "semi-sync-missing", "error", remedy="put `vipguard render mysql` in force")
+    elif world.policy.me.is_replica:
+        if semi.replica_enabled or semi.replica_on:
+            draft.set(acks=replace(world.acks, tried_s=draft.now_s))
+            draft.send(Mute(MUTE_S))
     elif isinstance(world.phase, Writing) and not server.facts.closed:
         _alert(draft, semi)
         _writer(draft, world.phase, server.facts, semi)

@@ -157,8 +157,9 @@ def lag_exceeded(sight: Sight) -> Decision | None:
 
 
 def unmarked(sight: Sight) -> Decision | None:
-    """Without the mark the writer may have acknowledged, while it was alone, what is not here."""
-    if not sight.policy.lossless or sight.marked:
+    """Without the mark the writer may have acknowledged, while it was alone, what is not here. Nothing is acknowledged
+    because a replica has it."""
+    if not sight.policy.lossless or sight.marked or sight.policy.me.is_replica:
         return None
     found = semi_sync.check(sight)
     return (NO if found.outcome is Outcome.CRITICAL else UNSEEN), found.text, (("semi_sync", found.rule),)

@@ -58,6 +58,13 @@ def _standby(sight: Sight, semi: SemiSync) -> Said:
     )
 
 
+def _replica(semi: SemiSync) -> Said:
+    """What it acknowledged, the writer would take for safe though no candidate has it."""
+    if semi.replica_enabled or semi.replica_on:
+        return Outcome.CRITICAL, "replica-acknowledges", "this replica acknowledges what it receives"
+    return Outcome.OK, "replica-mute", "this replica acknowledges nothing, as it must"
+
+
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """OK under async too, which wants no semi-sync; the number counts the commits that wait."""
     facts = sight.server.facts if sight.server else None
@@ -71,5 +78,8 @@ def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     if semi is None:
         text = "the server has no semi-sync: put what `vipguard render mysql` prints into its configuration"
         return Finding("semi_sync", Outcome.CRITICAL, "semi-sync-missing", text, perf)
-    outcome, rule, text = _standby(sight, semi) if facts.closed else _writer(sight, semi)
+    if sight.policy.me.is_replica:
+        outcome, rule, text = _replica(semi)
+    else:
+        outcome, rule, text = _standby(sight, semi) if facts.closed else _writer(sight, semi)
     return Finding("semi_sync", max(outcome, thresholds.outcome(semi.waiting)), rule, text, perf)

@@ -26,6 +26,10 @@ def judge(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
         yield error(
             "server", "semi-sync-missing", "it has no semi-sync: its plugins are not loaded", remedy, name
         )
+    elif seen.node.is_replica:
+        if acknowledges.upper() in _ON:
+            text = f"rpl_semi_sync_{replica}_enabled = {acknowledges}: what only this replica has would count as safe"
+            yield error("server", "semi-sync-of-a-replica", text, remedy, name)
     elif acknowledges.upper() not in _ON:
         text = f"rpl_semi_sync_{replica}_enabled = {acknowledges}: the writer would wait for it in vain"
         yield error("server", "semi-sync-deaf", text, remedy, name)

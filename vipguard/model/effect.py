@@ -243,6 +243,13 @@ class SetSource(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Mute(Effect):
+    """Let the local server, a replica, acknowledge nothing that it receives; its IO thread begins anew for that."""
+
+    lane = "semi-sync"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteMark(Effect):
     """Write the mark's row. It has a lane of its own: the commit waits for a replica when semi-sync is on."""
 

@@ -35,6 +35,8 @@ def another(sight: Sight) -> Join | None:
     source = next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
     if not me.is_replica and (source is None or not _gone(source, sight)):
         return None  # what an operator let it follow, or a living member of the circle
+    if not me.is_replica and sight.policy.lossless:
+        return None  # of two that acknowledge, either alone would make a write count as safe
     return _stop_first(facts) or _compare(writer, sight, facts)
 
 

@@ -69,6 +69,11 @@ class Words:
         )
 
     @property
+    def mute(self) -> str:
+        """An IO thread that runs takes no notice of it until it begins anew."""
+        return f"SET GLOBAL {self.variable(self.replica)} = 0"
+
+    @property
     def source_enabled(self) -> str:
         return f"SELECT @@global.{self.variable(self.source)}"
 
