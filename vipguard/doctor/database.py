@@ -217,6 +217,8 @@ def _among(asked: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
             if value is not None and value == other.variables.get(variable):
                 text = f"{names} have the same {variable} = {value}"
                 yield error("server", rule, text, _RENDER.format(node=names.replace(" and ", ", ")))
+        if one.node.is_replica or other.node.is_replica:
+            continue
         offset = one.variables.get("auto_increment_offset")
         if offset is not None and offset == other.variables.get("auto_increment_offset"):
             text = f"{names} have the same auto_increment_offset = {offset}"
