@@ -258,7 +258,7 @@ def stamp(seconds: float) -> str:
 def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]:
     """The lines below the table: why, what is waited for, witnesses, the last transition and the recent story."""
     own = status["nodes"][0]
-    standing = "" if own.get("role") == "replica" else f"{own['standing']}, "
+    standing = "" if own.get("role") == "replica" else f"{own.get('standing')}, "
     lines = [f"verdict: {standing}{own['rule']}: {own['text']}"] if own["rule"] else []
     if status["phase"]:
         waiting = f", waiting by {status['waiting']}" if status["waiting"] else ""

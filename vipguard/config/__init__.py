@@ -120,7 +120,7 @@ def _vip(at: At, table: Table) -> model.Vip:
             f"is {shown(router_id)}", "choose 1 to 255, unused by others in this network"
         )
     hundredths = vip.advert_s * 100  # VRRPv3 counts in them, in 12 bits
-    if not 1 <= round(hundredths) <= 4000 or abs(hundredths - round(hundredths)) > 1e-6:
+    if not 0.5 < hundredths < 4000.5 or abs(hundredths - round(hundredths)) > 1e-6:
         remedy = "choose 0.01 to 40 seconds in whole hundredths; 0.1 is proven"
         raise (at / "advert_s").wrong(f"is {vip.advert_s:g}", remedy)
     return vip
