@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from guarded import Guarded, gtids, ids_on, sets_equal
+import pytest
+from guarded import SETTINGS, Guarded, gtids, ids_on, sets_equal
 
-from vipguard.lab import Node, faults
+from vipguard.lab import Lab, LabSpec, Node, faults
+from vipguard.lab.spec import Flavor
 
 STRAY = -11
 
@@ -122,4 +125,31 @@ def test_a_replica_with_transactions_of_its_own_is_not_pointed_at_who_lacks_them
         wait_follows(replicated, standby)
     replica.mysqld.end_restarts()
     assert STRAY not in ids_on(replica)
+    lab.wait_healthy()
+
+
+@pytest.fixture(scope="module")
+def _circle(flavor: Flavor) -> Iterator[Lab]:
+    with Lab.create(LabSpec(name=f"c{os.getpid()}-{flavor}", flavor=flavor, nodes=3, settings=SETTINGS)) as lab:
+        yield lab.up()
+
+
+def test_in_a_circle_of_three_nobody_stands_still_behind_a_dead_standby(_circle: Lab) -> None:
+    lab = _circle
+    writer = lab.wait_healthy()
+    names = list(lab.nodes)
+    after = lab.nodes[names[(names.index(writer.name) + 1) % 3]]  # it follows the writer
+    last = lab.nodes[names[(names.index(writer.name) + 2) % 3]]
+    assert last.mysqld.source() == after.address
+    after.mysqld.kill9()
+    with lab.client(rate=100) as client:
+        client.wait_acks(20)
+        lab.wait(lambda: last.mysqld.source() == writer.address, 10, f"{last.name} to follow {writer.name}")
+        lab.wait(lambda: last.eligible() == "1", 10, f"{last.name} to be fit again")
+    lab.wait(lambda: sets_equal(writer, last), 10, f"{last.name} to have all")
+    writer.mysqld.kill9()
+    lab.wait(lambda: lab.writer() is last, 10, f"{last.name} to be the writer")
+    assert client.lost(last) == []
+    writer.mysqld.start()
+    after.mysqld.start()
     lab.wait_healthy()
