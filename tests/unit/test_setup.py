@@ -7,17 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from healthy import POLICY
+from healthy import CHANNEL, POLICY
 
 from vipguard.act import setup as act
 from vipguard.act.setup import Server, statements_of
-from vipguard.act.setup_files import File, my_cnf_file, not_in_force, unit_files, wanted_settings
+from vipguard.act.setup_files import (
+    File,
+    my_cnf_file,
+    names_of_logs,
+    not_in_force,
+    number_to_keep,
+    unit_files,
+    wanted_settings,
+)
 from vipguard.cli import setup_data
 from vipguard.cli.setup_steps import Refusal
 from vipguard.model.evidence import Channel
 from vipguard.model.gtid import GtidSet
 from vipguard.model.policy import Flavor, Node, Policy, Replication
 from vipguard.render.accounts import accounts_sql
+from vipguard.render.mysql import my_cnf
 
 FLAVORS: tuple[Flavor, ...] = ("mariadb", "mysql")
 UUID = "f384c72c-e5ab-11f1-9f1f-b6a94e6979c8"
@@ -90,10 +99,37 @@ def test_the_part_goes_where_the_servers_files_look(policy: Policy, tmp_path: Pa
     (tmp_path / "two").mkdir()
     root = tmp_path / "my.cnf"
     root.write_text(f"[mysqld]\n!includedir {tmp_path}/gone\n!includedir one\n  !includedir {tmp_path}/two/\n")
-    found = my_cnf_file(policy, "mysql", str(root))
+    found = my_cnf_file(policy, server(policy, "mysql"), str(root))
     assert found is not None and found.path == f"{tmp_path}/two/99-vipguard.cnf", "the last that is read"
     root.write_text("[mysqld]\n")
-    assert my_cnf_file(policy, "mysql", str(root)) is None
+    assert my_cnf_file(policy, server(policy, "mysql"), str(root)) is None
+
+
+def following(server: Server, **more: str) -> Server:
+    """It has replicated, under these variables."""
+    return replace(server, channels=(CHANNEL,), variables={**server.variables, **more})
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_server_s_logs_keep_their_names(policy: Policy, flavor: Flavor) -> None:
+    fresh = server(policy, flavor)
+    bases = {"datadir": "/srv/db/", "log_bin_basename": "/srv/db/mysql-bin", "relay_log_basename": "/relay/r"}
+    used = following(fresh, **bases)
+    assert names_of_logs(used) == {"log_bin": "mysql-bin", "relay_log": "/relay/r"}
+    assert "log_bin = mysql-bin\nrelay_log = /relay/r\n" in my_cnf(policy, flavor, names_of_logs(used))
+    assert names_of_logs(replace(used, channels=())) == {"log_bin": "mysql-bin"}, "nothing received yet"
+    assert names_of_logs(following(fresh, **{**bases, "log_bin": "OFF"})) == {"relay_log": "/relay/r"}
+    assert "log_bin = binlog\nrelay_log = relaylog\n" in my_cnf(policy, flavor, names_of_logs(fresh))
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_server_that_has_replicated_keeps_its_number(policy: Policy, flavor: Flavor) -> None:
+    fresh = server(policy, flavor)
+    second = replace(policy, node=policy.nodes[1].name)
+    assert number_to_keep(policy, fresh) == number_to_keep(policy, following(fresh)) == 0
+    assert number_to_keep(second, fresh) == 0, "1 is what every fresh server has"
+    assert number_to_keep(second, following(fresh)) == 1
+    assert number_to_keep(policy, replace(fresh, variables={**fresh.variables, "server_id": "101"})) == 101
 
 
 def test_the_units_name_this_program_and_these_paths(policy: Policy) -> None:

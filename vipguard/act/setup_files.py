@@ -17,7 +17,7 @@ from ..errors import CouldNotDo
 from ..model.policy import MARIADB, Flavor, Policy
 from ..render import shipped
 from ..render.keepalived import keepalived_conf
-from ..render.mysql import my_cnf
+from ..render.mysql import LOGS, my_cnf
 from .setup import Server
 
 State = Literal["same", "missing", "differs"]
@@ -86,17 +86,45 @@ def _said(text: str) -> list[str]:
 # -- the server's
 
 
-def my_cnf_file(policy: Policy, flavor: Flavor, given: str = "") -> File | None:
+def my_cnf_file(policy: Policy, server: Server, given: str = "") -> File | None:
     """The part in the last directory that the server's files include; None where they include none.
 
     `given`: the file that the server was started with, "" for the usual ones.
     """
+    flavor = server.flavor
     included = [folder for root in ([given] if given else _ROOTS) for folder in _included(Path(root))]
     folders = [folder for folder in included if os.path.isdir(folder)]
     preferred = [folder for folder in PLACES[flavor] if folder in folders]
     if not folders:
         return None
-    return File(f"{(preferred or folders[-1:])[0]}/{PART}", my_cnf(policy, flavor))
+    return File(f"{(preferred or folders[-1:])[0]}/{PART}", my_cnf(policy, flavor, names_of_logs(server)))
+
+
+def names_of_logs(server: Server) -> dict[str, str]:
+    """What the server has written its logs under until now, by option.
+
+    By another name it would start with a binary log in which nobody finds what he lacks, and MySQL would not find the
+    relay log that its position is in.
+    """
+    has = {
+        "log_bin": _word(server.variables.get("log_bin", "OFF")) != "OFF",
+        "relay_log": bool(server.channels),
+    }
+    datadir = server.variables.get("datadir", "").rstrip("/") + "/"
+    found = {}
+    for option in LOGS:
+        path = server.variables.get(f"{option}_basename", "")
+        if has[option] and path:
+            name = path.removeprefix(datadir)
+            found[option] = path if "/" in name else name
+    return found
+
+
+def number_to_keep(policy: Policy, server: Server) -> int:
+    """The server_id of a server that has another one than the configuration's, and had a reason for it; else 0."""
+    own = int(server.variables.get("server_id", "0") or 0)
+    chosen = own > 1 or (own == 1 and bool(server.channels))
+    return own if chosen and own != policy.me.server_id else 0
 
 
 def _included(root: Path) -> list[str]:

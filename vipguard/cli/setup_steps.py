@@ -212,7 +212,11 @@ class Setup:
             yield Line("already so", "my.cnf", "what `vipguard render mysql` prints is in force")
             return
         given = next((a.partition("=")[2] for a in arguments or () if a.startswith("--defaults-file=")), "")
-        file = files.my_cnf_file(self.policy, self.here.flavor, given)
+        if number := files.number_to_keep(self.policy, self.here):
+            text = f"its server_id is {number}, and {self.policy.me.server_id} by the configuration: it keeps its number"
+            remedy = f"on every node, in {self.policy.file} below [nodes.{self.policy.node}]: server_id = {number}"
+            yield from self._or_stop(Stop("my.cnf", text, remedy))
+        file = files.my_cnf_file(self.policy, self.here, given)
         yield Line("TO DO", "my.cnf", f"not in force: {', '.join(lacking)}")
         if file is None:
             text = "no directory is included by its files: put what `vipguard render mysql` prints into one of them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from vipguard.model.policy import MARIADB, Flavor, Policy
@@ -9,10 +10,14 @@ from vipguard.model.policy import MARIADB, Flavor, Policy
 NET_TIMEOUT_S = 5  # how long a hung source reads as fine; the servers' default is a minute
 FOR_EVER_MS = 4294967295  # no fallback: the most that MySQL takes, 49 days
 _GROUP = "[mysqld]"
+LOGS = {"log_bin": "binlog", "relay_log": "relaylog"}
+NO_LOGS_YET: Mapping[str, str] = {}
 
 
-def my_cnf(policy: Policy, flavor: Flavor) -> str:
-    """The options that this node's server needs, with the reason for each."""
+def my_cnf(policy: Policy, flavor: Flavor, logs: Mapping[str, str] = NO_LOGS_YET) -> str:
+    """The options that this node's server needs, with the reason for each. `logs`: the names that its logs have already,
+    by option: under another one it would not find what it has written and received.
+    """
     position = policy.nodes.index(policy.me) + 1
     server_id = policy.me.server_id or position
     place = (
@@ -28,9 +33,8 @@ def my_cnf(policy: Policy, flavor: Flavor) -> str:
         ],
         "It boots closed; vipguard alone opens it and starts replication.": _closed(flavor),
         "Every transaction has a GTID, is in the binary log, and so can be compared and followed.\n"
-        "# Where the server has a binary log by another name already, keep that name.": [
-            "log_bin = binlog",
-            "relay_log = relaylog",
+        "# Where the server has logs by other names already, keep those names, or it starts as one without a history.": [
+            *(f"{option} = {logs.get(option, name)}" for option, name in LOGS.items()),
             *_gtid(flavor, server_id),
         ],
         "A committed transaction survives the machine.": [
