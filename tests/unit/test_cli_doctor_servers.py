@@ -168,6 +168,7 @@ WRONG = [
     (replace(HERE, sources=(Source("", "10.9.9.9", 3306, True, 1, None),)), "source-unknown"),
     (replace(HERE, sources=(Source("", ME.address, 3306, True, 1, None),)), "source-unknown"),
     (replace(HERE, sources=(Source("", PEER.address, 3306, True, 60, None),)), "connect-retry"),
+    (replace(HERE, sources=(Source("", PEER.address, 3306, True, 1, None, 30.0),)), "heartbeat-late"),
     (_set(MYSQL, gtid_mode="OFF_PERMISSIVE"), "gtid-off"),
     (_set(MYSQL, enforce_gtid_consistency="WARN"), "gtid-consistency-off"),
     (_set(MYSQL, log_replica_updates="OFF"), "log-updates-off"),
@@ -177,6 +178,7 @@ WRONG = [
     (replace(MYSQL, persisted={"super_read_only": "OFF"}), "persisted-writable"),
     (replace(MYSQL, boot={}), "boots-writable"),
     (replace(MYSQL, sources=(Source("", PEER.address, 3306, True, 1, 10),)), "retry-count"),
+    (replace(MYSQL, sources=(Source("", PEER.address, 3306, True, 1, 86400, 5.0),)), "heartbeat-late"),
 ]  # fmt: skip
 
 

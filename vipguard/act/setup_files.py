@@ -148,9 +148,11 @@ def not_in_force(policy: Policy, server: Server, boot: Mapping[str, str] | None)
     `boot`: the options of its next start by name; None: not known.
     """
     wanted, now = wanted_settings(policy, server.flavor), server.variables
+    told = set()
     for name, value in wanted.items():
         have = now.get(name)
         if name not in _LOOSE and have is not None and _word(have) != _word(value):
+            told.add(name)
             yield f"{name} = {value} (it is {have or 'empty'})"
     if _word(now.get("log_bin", "OFF")) == "OFF":
         yield "log_bin (it is off)"
@@ -166,7 +168,7 @@ def not_in_force(policy: Policy, server: Server, boot: Mapping[str, str] | None)
         if plugin not in server.plugins:
             yield f"plugin_load_add = {library} (it is not loaded)"
     for name in ("read_only", "super_read_only", "skip_slave_start", "skip_replica_start"):
-        if boot is not None and name in wanted and _word(boot.get(name, "OFF")) != "ON":
+        if boot is not None and name in wanted and name not in told and _word(boot.get(name, "OFF")) != "ON":
             yield f"{name} = ON (it would start without)"
 
 

@@ -202,6 +202,19 @@ def _source(policy: Policy, seen: ServerSeen, source: Source) -> Iterator[Diagno
     if source.retry_count is not None and 0 < source.retry_count * max(source.retry_s, 1) < RETRY_FOR_S_MIN:
         text = f"it gives a lost source up after {source.retry_count} tries, and then can't take over"
         yield error("server", "retry-count", text, f"{change}RETRY_COUNT = 86400", name)
+    yield from _heartbeat(seen, source, change)
+
+
+def _heartbeat(seen: ServerSeen, source: Source, change: str) -> Iterator[Diagnosis]:
+    """It keeps the period that it had when it was pointed, whatever happens to the time-out later."""
+    word = "SLAVE" if seen.flavor == MARIADB else "REPLICA"
+    timeout = seen.variables.get(f"{word.lower()}_net_timeout", "")
+    period_s = source.heartbeat_s
+    if period_s is None or not timeout.isdigit() or period_s < int(timeout):
+        return
+    text = f"an idle source says that it lives every {period_s:g} s, and this server hangs up after {timeout} s"
+    remedy = f"run there: STOP {word}; {change}HEARTBEAT_PERIOD = {int(timeout) / 2:g}; START {word}"
+    yield warning("server", "heartbeat-late", text, remedy, seen.node.name)
 
 
 def _among(asked: Sequence[ServerSeen]) -> Iterator[Diagnosis]:

@@ -40,6 +40,7 @@ class Source:
     by_gtid: bool
     retry_s: int
     retry_count: int | None
+    heartbeat_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _sources(
             return None
         return tuple(
             Source(str(row["connection_name"]), str(row["master_host"]), int(row["master_port"]),
-                   row["using_gtid"] == "Slave_Pos", int(row["connect_retry"]), None)
+                   row["using_gtid"] == "Slave_Pos", int(row["connect_retry"]), None, float(row["slave_heartbeat_period"]))
             for row in rows
         )  # fmt: skip
     table = "performance_schema.replication_connection_configuration"
@@ -159,7 +160,8 @@ def _sources(
         return None
     return tuple(
         Source(str(row["channel_name"]), str(row["host"]), int(row["port"]), str(row["auto_position"]) == "1",
-               int(row["connection_retry_interval"]), int(row["connection_retry_count"]))
+               int(row["connection_retry_interval"]), int(row["connection_retry_count"]),
+               float(row["heartbeat_interval"]))
         for row in rows
     )  # fmt: skip
 
