@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
-from subprocess import CompletedProcess
 
+from by_setup import SECRETS, fails_over, guard, outcomes, restart, setup, start
 from guarded import SETTINGS, gtids, ids_on
 
 from vipguard.lab import Lab, LabSpec, Node, faults
@@ -17,7 +16,6 @@ from vipguard.lab.servers import COMMON, DEFAULTS_FILE, MARIADB, MYSQL
 from vipguard.lab.spec import Flavor
 
 PART = "/etc/mysql/conf.d/99-vipguard.cnf"
-SECRETS = {"password": "it's a \\ \"secret\"", "replication-password": "another' one;"}
 STEPS = ["configuration", "server", "other nodes", "my.cnf", "accounts", "data", "replication"]
 
 
@@ -38,58 +36,10 @@ def fresh(flavor: Flavor, nodes: int = 2) -> Iterator[Lab]:
         yield lab
 
 
-def start(node: Node) -> None:
-    node.mysqld.start(again_s=0.3)  # as systemd does; MySQL's clone wants it
-
-
-def restart(node: Node) -> None:
-    node.mysqld.terminate()
-    start(node)
-    node.mysqld.wait_ready()
-
-
-def setup(node: Node, *options: str, code: int = 1) -> CompletedProcess[str]:
-    done = node.vipguard("setup", *options, check=False, timeout_s=90)
-    assert done.returncode == code, f"{done.returncode}\n{done.stdout}{done.stderr}"
-    assert not any(secret in done.stdout + done.stderr for secret in SECRETS.values())
-    return done
-
-
-def outcomes(done: CompletedProcess[str]) -> dict[str, str]:
-    """The last word on each step."""
-    lines = re.findall(r"^(already so|done|would do|TO DO|left out|REFUSED) +(\S.*?)  ", done.stdout, re.MULTILINE)
-    return {step.strip(): outcome for outcome, step in lines}
-
-
 def is_as_found(node: Node, before: frozenset[str]) -> None:
     """Nothing was made, and nothing is in the binary log."""
     assert gtids(node) == before
     assert not node.mysqld.sql("SHOW DATABASES LIKE 'vipguard'") and not node.mysqld.replication()
-
-
-def guard(lab: Lab) -> Node:
-    """What the last lines of `setup` say: the agent first, then keepalived, on every node."""
-    for node in lab.nodes.values():
-        node.mysqld.end_restarts()  # who is killed from here on stays dead until the test starts it
-        node.start_agent()
-    for node in lab.nodes.values():
-        node.start_keepalived()
-    return lab.wait_healthy(30)
-
-
-def fails_over(lab: Lab, writer: Node) -> None:
-    standby = lab.others(writer)[0]
-    with lab.client(rate=100) as client:
-        client.wait_acks(20)
-    # what was acknowledged and not sent yet would keep the old writer apart, as it must
-    lab.wait(lambda: ids_on(writer) == ids_on(standby), 10, "the standby to have everything")
-    with faults.kill_mysqld(writer):
-        lab.wait(lambda: lab.writer() is standby, 15, "a failover")
-        with lab.client(rate=100) as after:
-            after.wait_acks(20)
-    lab.wait(lambda: not lab.trouble(), 20, "a healthy pair")
-    lab.wait(lambda: gtids(writer) == gtids(standby), 10, "the old writer to have everything")
-    assert client.lost(standby) == after.lost(standby) == [] and ids_on(writer) == ids_on(standby)
 
 
 def test_two_fresh_servers_become_a_guarded_pair(flavor: Flavor) -> None:
