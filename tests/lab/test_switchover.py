@@ -89,7 +89,7 @@ def test_a_dry_run_and_what_stands_in_the_way_change_nothing(guarded: Guarded) -
             cursor.execute("REPLACE INTO app.t (id, node) VALUES (-3, 0)")
             time.sleep(2.0)  # it must be old
             done = move(writer, "--wait-trx", "0", "--dry-run", code=2)
-            assert "1 transactions have been open" in done.stdout and "of app, open for" in done.stdout
+            assert "1 transaction has been open" in done.stdout and "of app, open for" in done.stdout
             closer = threading.Timer(1.0, connection.commit)
             closer.start()
             assert "would move" in move(writer, "--wait-trx", "10", "--dry-run").stdout

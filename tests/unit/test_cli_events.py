@@ -144,6 +144,24 @@ def test_stories_are_blocks_and_objects(capsys: pytest.CaptureFixture[str], jour
     assert len(events(capsys, journal, "--stories", "--json", "-n", "1")[1]) == 1
 
 
+def test_the_last_story_brings_the_rejoin_after_it(capsys: pytest.CaptureFixture[str], journal: Path) -> None:
+    rejoin = [entry(5, "rejoin", "listen", text="all here"), entry(6, "rejoin", "joined", text="replication runs")]
+    moved = [
+        entry(7, "switchover-begins", "ordered", node="db2"),
+        entry(8, "closed", "read-only-verified"),
+        entry(9, "handed-over", "switchover"),
+    ]
+    journal.write_text(lines(*rejoin, *moved, *(one | {"at": one["at"] + 10} for one in rejoin)))
+
+    def kinds(*more: str) -> list[str]:
+        return [json.loads(one)["kind"] for one in events(capsys, journal, "--stories", "--json", *more)[1]]
+
+    assert kinds() == kinds("-n", "9") == ["rejoin", "move-away", "rejoin"]
+    assert kinds("-n", "1") == ["move-away", "rejoin"]
+    assert kinds("-n", "1", "--rule", "joined") == ["rejoin"], "where nothing else is left, it counts"
+    assert "planned move from this node to db2: complete" in "\n".join(events(capsys, journal, "--stories")[1])
+
+
 def test_follow_tells_what_comes_over_a_rotation_and_ends_well(journal: Path) -> None:
     journal.write_text(lines(entry(1)))
     with following(journal, "--json") as (process, out):

@@ -149,7 +149,7 @@ def test_a_dead_keepalived_is_said_in_the_place_of_a_state(healthy_pair: Status)
 def test_below_the_table_stand_the_last_transition_and_the_story(healthy_pair: Status) -> None:
     text = _plain(healthy_pair)
     assert "last transition: " in text
-    assert "(3.0 s ago) takeover-complete: taken-over epoch=3" in text
+    assert "(3.0 s ago)  takeover-complete taken-over: epoch=3" in text
     assert text.rstrip().endswith("(1.8 s ago) rejoin: listen text=all here")
 
 

@@ -249,7 +249,8 @@ class World:
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:
         if self.hold_off is not None and now_s < self.hold_off.until_s:
-            return self.hold_off.rule, f"gave a takeover up: {self.hold_off.text}"
+            given_up = "" if self.hold_off.rule == "switchover" else "gave a takeover up: "
+            return self.hold_off.rule, f"{given_up}{self.hold_off.text}"
         return ("diverged", self.diverged) if self.diverged is not None else None
 
 

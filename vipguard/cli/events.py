@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,8 @@ class Moment(click.ParamType):
               help="Only this rule or event; a trailing * stands for any end. May be given several times.")  # fmt: skip
 @click.option("--since", type=Moment(), metavar="TIME", help="Only from then on: 2h, 10:00, '2026-11-21 10:00'.")
 @click.option("--until", type=Moment(), metavar="TIME", help="Only up to then.")
-@click.option("-n", "--last", type=click.IntRange(1), metavar="N", help="Only the last N of what is left.")
+@click.option("-n", "--last", type=click.IntRange(1), metavar="N",
+              help="Only the last N; of stories, a rejoin comes with the one before it.")  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--journal", "file", metavar="FILE",
@@ -116,6 +117,20 @@ class Chosen:
         return self.at(story.at) and self.named(story.rules)
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """`say` prints it. `counts`: the last N are counted by these; the others come along."""
+
+    say: Callable[[], None]
+    counts: bool = True
+
+
+def last_of(ready: Sequence[Telling], number: int) -> Sequence[Telling]:
+    """From the Nth last that counts on; where none does, each does."""
+    counted = [place for place, one in enumerate(ready) if one.counts] or list(range(len(ready)))
+    return ready[counted[-number] :] if len(counted) >= number else ready
+
+
 class Shown:
     """Turns entries into what is printed: one by one, or gathered into stories."""
 
@@ -126,22 +141,24 @@ class Shown:
         self._stories = Stories() if as_stories else None
         self.count = 0
 
-    def feed(self, entry: Entry) -> list[Callable[[], None]]:
-        """What is to be printed now that this entry is here, each as a call that prints it."""
+    def feed(self, entry: Entry) -> list[Telling]:
+        """What is to be printed now that this entry is here."""
         self.count += 1
         if self._stories is None:
-            return [lambda: self._entry(entry)] if self._chosen.entry(entry) else []
+            return [Telling(lambda: self._entry(entry))] if self._chosen.entry(entry) else []
         return self._told(self._stories.feed(entry))
 
-    def open(self) -> list[Callable[[], None]]:
+    def open(self) -> list[Telling]:
         """Stories without an end: they are told all the same when nothing more is to come."""
         return self._told(self._stories.open) if self._stories is not None else []
 
-    def _told(self, stories: Sequence[Story]) -> list[Callable[[], None]]:
-        def printing(story: Story) -> Callable[[], None]:
-            return lambda: self._story(story)
+    def _told(self, stories: Sequence[Story]) -> list[Telling]:
+        from vipguard.model.story import REJOIN
 
-        return [printing(story) for story in stories if self._chosen.story(story)]
+        def telling(story: Story) -> Telling:
+            return Telling(lambda: self._story(story), story.kind != REJOIN)
+
+        return [telling(story) for story in stories if self._chosen.story(story)]
 
     def _entry(self, entry: Entry) -> None:
         from .events_text import entry_text
@@ -168,8 +185,8 @@ def _run(tail: Tail, show: Shown, last: int | None, follow: bool) -> int:
         entries, unread = entries + more, unread + torn
     ready = [told for entry in entries for told in show.feed(entry)]
     ready += [] if follow else show.open()
-    for told in ready[-last:] if last else ready:
-        told()
+    for told in last_of(ready, last) if last else ready:
+        told.say()
     _complain(unread)
     if not tail.there and not entries:
         word = "it is waited for" if follow else "an agent writes it when something happens: is this the right node?"
@@ -186,7 +203,7 @@ def _run(tail: Tail, show: Shown, last: int | None, follow: bool) -> int:
         entries, unread = _split(_poll(tail))
         for entry in entries:
             for told in show.feed(entry):
-                told()
+                told.say()
         _complain(unread)
     return 0
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +23,8 @@ _STYLES: dict[str, dict[str, Any]] = {
 _GOOD: dict[str, Any] = {"fg": "green", "bold": True}
 _KINDS = {
     "takeover": "takeover",
-    "move-here": "planned move to this node",
-    "move-away": "planned move away from this node",
+    "move-here": "planned move",
+    "move-away": "planned move",
     "handback": "this node gave the writer up",
     "rejoin": "replication joins again",
     "adoption": "the agent was started",
@@ -45,6 +45,16 @@ _PLAIN_END = {
 }
 
 
+def told(note: Mapping[str, Any], hidden: Collection[str] = _HIDDEN) -> str:
+    """What, by which rule, and its numbers."""
+    name = f"{note['what']} {note.get('rule', '')}".rstrip()
+    words = [str(note.get("text") or note.get("reason") or ""),
+             *(f"{key}={value}" for key, value in note.items()
+               if key not in hidden and value not in ("", None))]  # fmt: skip
+    said = "  ".join(filter(None, words))
+    return f"{name}{': ' if said else ''}{said}"
+
+
 def clock(at: float, *, date: bool = True) -> str:
     """This host's time, to the millisecond."""
     millis = int(at * 1000)
@@ -57,21 +67,15 @@ def entry_text(entry: Mapping[str, Any]) -> str:
     level = str(entry.get("level", "info"))
     style = _GOOD if entry["what"] == "takeover-complete" else _STYLES.get(level, {})
     head = f"{clock(float(entry['at']))}  "
-    name = f"{entry['what']} {entry.get('rule', '')}".rstrip()
-    words = [str(entry.get("text") or entry.get("reason") or ""),
-             *(f"{key}={value}" for key, value in entry.items()
-               if key not in _HIDDEN and value not in ("", None))]  # fmt: skip
-    said = "  ".join(filter(None, words))
-    return _fitted(head, f"{name}{': ' if said else ''}{said}", style, of=len(name))
+    text = told(entry)
+    return _fitted(head, text, style, of=len(f"{entry['what']} {entry.get('rule', '')}".rstrip()))
 
 
 def story_text(story: Story, node: str = "") -> str:
     """One block: heading, trigger, each step with its milliseconds, result, what may be lost; and an empty line."""
-    where = f" on {node}" if node else ""
     epoch = f", epoch {story.epoch}" if story.epoch is not None else ""
-    to = f" ({story.other})" if story.other else ""
     took = f" after {_ms(story.took_ms)}" if story.took_ms else ""
-    head = f"{_KINDS[story.kind]}{to}{where}{epoch}: {story.result}{took}"
+    head = f"{_KINDS[story.kind]}{_where(story, node)}{epoch}: {story.result}{took}"
     lines = [
         _fitted(f"{clock(story.at)}  ", head, {"bold": True}),
         _row("trigger", f"{story.trigger_text} ({story.trigger})"),
@@ -86,6 +90,15 @@ def story_text(story: Story, node: str = "") -> str:
     elif story.kind in ("takeover", "move-here") and story.result == "complete" and story.steps:
         lines.append(_row("loss", "nothing was noted of it", _STYLES["warning"]))
     return "\n".join(lines) + "\n"
+
+
+def _where(story: Story, node: str) -> str:
+    here, other = node or "this node", story.other or "another node"
+    if story.kind == "move-here":
+        return f" from {other} to {here}"
+    if story.kind == "move-away":
+        return f" from {here} to {other}"
+    return f" on {node}" if node else ""
 
 
 def _result(story: Story) -> str:

@@ -25,10 +25,13 @@ def shown(seen: Apart) -> Iterator[str]:
     if seen.home is None:
         yield f"{node}: its server cannot be asked: {seen.home_reason}"
         return
+    if seen.lacking is None and seen.sight.vip_here and not seen.home.closed:
+        yield f"{node} is the writer: it is the others that join it; run this on the node that stays apart"
+        return
     if seen.lacking is None:
         from ..agent.apart import why_not_discard
 
-        yield f"{node} has {seen.home.gtid}; with whom to compare it is not seen: {why_not_discard(seen)}"
+        yield f"{node} has {seen.home.gtid}; there is no writer to compare it with: {why_not_discard(seen)}"
         return
     if seen.lacking.is_empty:
         yield f"{node} has nothing that {writer} lacks: there is nothing to decide, its agent lets it join by itself"

@@ -213,7 +213,8 @@ class Setup:
             return
         given = next((a.partition("=")[2] for a in arguments or () if a.startswith("--defaults-file=")), "")
         if number := files.number_to_keep(self.policy, self.here):
-            text = f"its server_id is {number}, and {self.policy.me.server_id} by the configuration: it keeps its number"
+            other = self.policy.me.server_id
+            text = f"its server_id is {number}, and {other} by the configuration: it keeps its number"
             remedy = f"on every node, in {self.policy.file} below [nodes.{self.policy.node}]: server_id = {number}"
             yield from self._or_stop(Stop("my.cnf", text, remedy))
         file = files.my_cnf_file(self.policy, self.here, given)

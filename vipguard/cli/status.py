@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vipguard.cli import acks
+from vipguard.cli import acks, events_text
 from vipguard.cli.app import App, pass_app
 from vipguard.errors import CouldNotLook, VipguardError
 
@@ -285,12 +285,10 @@ def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]
 
 
 def told(note: Mapping[str, Any]) -> str:
-    """One note of the story: when, what, by which rule, and its numbers."""
-    at_s = float(note["at"])
-    clock = f"{time.strftime('%H:%M:%S', time.localtime(at_s))}.{int(at_s % 1 * 1000):03d}"
-    rest = [f"{key}={value}" for key, value in note.items()
-            if key not in ("at", "ago_s", "what", "rule", "level") and value not in ("", None)]  # fmt: skip
-    return " ".join((f"{clock} ({duration(note['ago_s'])} ago)", f"{note['what']}: {note['rule']}", *rest))
+    """One note of the story: when, and the words of `vipguard events`."""
+    said = {key: value for key, value in note.items() if key != "ago_s"}
+    clock = events_text.clock(float(note["at"]), date=False)
+    return f"{clock} ({duration(note['ago_s'])} ago)  {events_text.told(said)}"
 
 
 def duration(seconds: float) -> str:

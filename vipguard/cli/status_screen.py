@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -33,4 +33,15 @@ def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> lis
         table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
     loud = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
     lines = tail(status, story_lines)
-    return [*parts, table, *(Text(line, style=BAD if line.startswith(loud) else "") for line in lines)]
+    notes = [line for line in lines if line.startswith("  ")]
+    parts += [table, *(Text(line, style=BAD if line.startswith(loud) else "") for line in lines if line not in notes)]
+    return [*parts, _story(notes)] if notes else parts
+
+
+def _story(notes: Sequence[str]) -> Table:
+    """When and what side by side, so that a long note goes on below itself."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for note in notes:
+        when, _, what = note.strip().partition("  ")
+        grid.add_row(Text(f"  {when}", no_wrap=True), Text(what))
+    return grid

@@ -114,7 +114,8 @@ def _may_begin(policy: Policy, writer: Node, target: Node, order: Order, wait_s:
         time.sleep(LOOK_S)
     if long:
         told = "; ".join(map(str, long))
-        text = f"{len(long)} transactions have been open on {writer.name} for over {LONG_S} s: {told}"
+        many = "1 transaction has" if len(long) == 1 else f"{len(long)} transactions have"
+        text = f"{many} been open on {writer.name} for over {LONG_S} s: {told}; end it there (KILL), or --wait-trx S"
         lines.append(move.Line("long-transactions", text, False))
     else:
         lines.append(move.Line("long-transactions", f"no transaction on {writer.name} is older than {LONG_S} s"))

@@ -151,7 +151,8 @@ def _sources(
             return None
         return tuple(
             Source(str(row["connection_name"]), str(row["master_host"]), int(row["master_port"]),
-                   row["using_gtid"] == "Slave_Pos", int(row["connect_retry"]), None, float(row["slave_heartbeat_period"]))
+                   row["using_gtid"] == "Slave_Pos", int(row["connect_retry"]), None,
+                   float(row["slave_heartbeat_period"]))
             for row in rows
         )  # fmt: skip
     table = "performance_schema.replication_connection_configuration"

@@ -15,8 +15,9 @@ NO_LOGS_YET: Mapping[str, str] = {}
 
 
 def my_cnf(policy: Policy, flavor: Flavor, logs: Mapping[str, str] = NO_LOGS_YET) -> str:
-    """The options that this node's server needs, with the reason for each. `logs`: the names that its logs have already,
-    by option: under another one it would not find what it has written and received.
+    """The options that this node's server needs, with the reason for each.
+
+    `logs`: the names that its logs have already, by option; under others it would not find what it wrote and received.
     """
     position = policy.nodes.index(policy.me) + 1
     server_id = policy.me.server_id or position
@@ -33,7 +34,7 @@ def my_cnf(policy: Policy, flavor: Flavor, logs: Mapping[str, str] = NO_LOGS_YET
         ],
         "It boots closed; vipguard alone opens it and starts replication.": _closed(flavor),
         "Every transaction has a GTID, is in the binary log, and so can be compared and followed.\n"
-        "# Where the server has logs by other names already, keep those names, or it starts as one without a history.": [
+        "# Where the server has logs by other names already, keep those: it would start as one without a history.": [
             *(f"{option} = {logs.get(option, name)}" for option, name in LOGS.items()),
             *_gtid(flavor, server_id),
         ],
