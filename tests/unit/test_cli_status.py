@@ -150,7 +150,7 @@ def test_below_the_table_stand_the_last_transition_and_the_story(healthy_pair: S
     text = _plain(healthy_pair)
     assert "last transition: " in text
     assert "(3.0 s ago)  takeover-complete taken-over: epoch=3" in text
-    assert text.rstrip().endswith("(1.8 s ago) rejoin: listen text=all here")
+    assert text.rstrip().endswith("(1.8 s ago)  rejoin listen: all here")
 
 
 def test_a_diverged_node_is_said_out_loud(healthy_pair: Status) -> None:
@@ -168,7 +168,7 @@ def test_a_story_of_another_version_does_not_break_the_screen(healthy_pair: Stat
     healthy_pair["story"].append(
         {"at": 1, "ago_s": 0.5, "what": "new", "rule": "thing", "level": "x", "list": [1, 2]}
     )
-    assert "new: thing list=[1, 2]" in _plain(healthy_pair)
+    assert "new thing: list=[1, 2]" in _plain(healthy_pair)
 
 
 def test_on_a_terminal_it_is_a_table_with_a_column_for_each_node(
