@@ -205,6 +205,7 @@ def run(console: Console, *, name: str = "demo", flavor: Flavor = "mariadb", nod
         )
         with Story(console) as story:
             outcome = act(lab, writer, story)
+        journal(console, lab)
         report(console, outcome)
         return outcome
 
@@ -307,6 +308,17 @@ def tell_change(story: Story, change: Change) -> None:
     }
     text, style = said[change.what, change.now]
     story.say(text, who=change.node, style=style, ns=change.ns)
+
+
+def journal(console: Console, lab: Lab) -> None:
+    """The same failover as one story, by the command that an operator has."""
+    survivor = lab.writer()
+    if survivor is None:
+        return
+    words = ["events", "--stories", "--rule", "taken-over", "-n", "1"]
+    console.print(f"\nthe same, later, from its journal on {survivor.name}: vipguard {' '.join(words)}", style="bold")
+    done = survivor.vipguard(*words, check=False)
+    console.print(escape((done.stdout or done.stderr).rstrip()), highlight=False, soft_wrap=True)
 
 
 def report(console: Console, outcome: Outcome) -> None:
