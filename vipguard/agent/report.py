@@ -13,6 +13,7 @@ from ..checks import lag
 from ..model.evidence import ServerFacts
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
+from ..model.witness import endpoint
 from .world import Closing, Handing, Taking, World, Writing
 
 ADVERT_FRESH = 3.0
@@ -188,7 +189,7 @@ def _threads(channels: Any) -> list[dict[str, Any]] | None:
     return [
         {
             "channel": c.name,
-            "source": f"{c.source_host}:{c.source_port}",
+            "source": endpoint(c.source_host, c.source_port),
             "io": c.io,
             "sql": c.sql_running,
             "lag_s": c.lag_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -149,7 +150,12 @@ def _usage(usage: click.ClickException) -> str:
         click.echo(usage.format_message(), err=True)
         return f"say what `{place}` is to do: one of its commands is missing"
     message = " ".join(usage.format_message().split()).rstrip(".")
+    message = re.sub(r"is not a valid (integer|float)( range)?$", _no_number, message)
     return f"{message[:1].lower()}{message[1:]}; see `{place} --help`"
+
+
+def _no_number(found: re.Match[str]) -> str:
+    return "is no whole number" if found[1] == "integer" else "is no number"
 
 
 def _unexpected(error: Exception) -> str:

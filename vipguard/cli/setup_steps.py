@@ -20,6 +20,7 @@ from ..act.setup import Server
 from ..doctor.option_file import boot_options
 from ..errors import Absent, ConfigError, CouldNotLook, VipguardError
 from ..model.policy import MARIADB, Node, Policy, Replication
+from ..model.witness import endpoint
 from ..probe import procnet
 from ..render.accounts import accounts_sql
 from ..session import Deadline, boottime_s
@@ -167,7 +168,8 @@ class Setup:
     def _peers(self) -> Iterator[Line]:
         for name, reason in self.unseen.items():
             text = f"{name} cannot be looked at yet: {reason}"
-            yield Line("TO DO", "other nodes", text, (f"on {name}: vipguard setup",))
+            same = "the same password files on every node; then " if "1045" in reason else ""
+            yield Line("TO DO", "other nodes", text, (f"{same}on {name}: vipguard setup",))
         for name, peer in self.peers.items():
             if peer.flavor != self.here.flavor:
                 raise Refusal(
@@ -187,7 +189,7 @@ class Setup:
         channels = self.here.channels
         if len(channels) < 2 and all((one.source_host, one.source_port) in nodes for one in channels):
             return
-        said = ", ".join(f"{one.source_host}:{one.source_port}" for one in channels)
+        said = ", ".join(endpoint(one.source_host, one.source_port) for one in channels)
         words = "SLAVE" if self.here.flavor == MARIADB else "REPLICA"
         raise Refusal(
             "replication",

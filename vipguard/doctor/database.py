@@ -12,6 +12,7 @@ from vipguard.doctor import semi_sync
 from vipguard.doctor.diagnosis import Diagnosis, Severity, error, warning
 from vipguard.doctor.survey import ServerSeen, Source
 from vipguard.model.policy import MARIADB, MYSQL, Policy, Replication
+from vipguard.model.witness import endpoint
 
 NET_TIMEOUT_S_MAX = 10
 RETRY_S_MAX = 10
@@ -186,7 +187,7 @@ def _sources(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
 
 def _source(policy: Policy, seen: ServerSeen, source: Source) -> Iterator[Diagnosis]:
     name = seen.node.name
-    where = f"{source.host}:{source.port}"
+    where = endpoint(source.host, source.port)
     change = "CHANGE MASTER TO MASTER_" if seen.flavor == MARIADB else "CHANGE REPLICATION SOURCE TO SOURCE_"
     if not source.by_gtid:
         remedy = f"{change}{'USE_GTID = slave_pos' if seen.flavor == MARIADB else 'AUTO_POSITION = 1'}"

@@ -21,7 +21,12 @@ class Witness:
         """As the operator writes it, in its shortest form: `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`."""
         if self.port is None:
             return self.address
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return endpoint(self.address, self.port)
+
+
+def endpoint(address: str, port: int) -> str:
+    """`ADDRESS:PORT`, or `[ADDRESS]:PORT` for IPv6."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def parse(text: str) -> Witness:
