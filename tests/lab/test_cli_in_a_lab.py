@@ -46,6 +46,14 @@ def test_status_shows_the_same_writer_from_both_nodes(guarded: Guarded) -> None:
         assert by_name[guarded.standby.name]["lag_s"] is not None
 
 
+def test_nobody_is_promoted_and_nothing_is_decided_beside_a_writer_by_right(guarded: Guarded) -> None:
+    writer, standby = guarded.writer, guarded.standby
+    done = standby.vipguard("promote", "--force", "--yes", check=False)
+    assert done.returncode == 2 and f"switchover --to {standby.name}" in done.stderr, done.stderr
+    assert f"{writer.name} is the writer" in ask(writer, "rejoin")[1]
+    assert guarded.lab.writer() is writer
+
+
 def test_for_keepalived_both_nodes_are_well_without_their_agents(guarded: Guarded) -> None:
     with faults.kill_agent(guarded.writer), faults.kill_agent(guarded.standby):
         assert ask(guarded.writer, "check", "writer", "--for-keepalived")[1].startswith("0 holder-healthy ")

@@ -71,6 +71,16 @@ def test_the_page_of_exit_codes_is_complete(name: str) -> None:
     assert _codes(_help(name)) <= page[name] <= _codes(_help(name)) | {2, 3}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("status", "--interval", "x"), "'x' is no number"), (("events", "-n", "1.5"), "'1.5' is no whole number"),
+     (("switchover", "--at-most-ms", "0"), "0 is not in the range x>=1")],
+)  # fmt: skip
+def test_what_is_no_number_is_called_so(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([*words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_the_page_has_nothing_that_is_not_there() -> None:
     assert set(_page()) == set(RUNNABLE)
 
