@@ -96,6 +96,6 @@ def test_a_contradiction_is_refused_and_the_writer_unharmed(stray: Guarded) -> N
     assert stray.own(node)["diverged"] and lab.writer() is writer
 
     unnamed = node.vipguard("rejoin", "--accept", "--yes", check=False)
-    assert unnamed.returncode == 3 and "name one with --as" in unnamed.stderr
+    assert unnamed.returncode == 2 and "lacks " in unnamed.stderr and "with --as USER" in unnamed.stderr
     nothing = writer.vipguard("rejoin", "--accept", "--yes", check=False)
     assert nothing.returncode == 2

@@ -41,6 +41,24 @@ _PRIMARY = (
 )
 
 
+def lacking_privileges(writer: Node, account: Mysql, deadline: Deadline) -> str:
+    """Which of those that are needed `account` has nowhere on the writer; "" where it has all, or a role may have them.
+
+    Raises CouldNotDo, Absent, Silent.
+    """
+    with step(f"see what {account.user!r} may do on {writer.name}"):
+        session = Session.peer(writer.address, account, Tls.of(account), deadline.at_most(ASK_S))
+        try:
+            grants = [str(row[0]) for row in session.query("SHOW GRANTS", deadline=deadline.at_most(ASK_S))]
+        finally:
+            session.close()
+    if any(" ON " not in grant for grant in grants):
+        return ""
+    held = {word.strip() for one in grants for word in one.removeprefix("GRANT ").partition(" ON ")[0].split(",")}
+    needed = NEEDED[session.flavor].removesuffix(" ON *.*").split(", ")
+    return "" if "ALL PRIVILEGES" in held else ", ".join(word for word in needed if word not in held)
+
+
 def export(policy: Policy, wanted: GtidSet, deadline: Deadline) -> list[Transaction]:
     """The wanted transactions out of this node's binary log, in its order, newest file first until all are found.
 

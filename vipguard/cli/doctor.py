@@ -126,6 +126,8 @@ def _agent(policy: Policy) -> Iterator[Diagnosis]:
             may = "may not" if node["eligibility"] == "ineligible" else "is not known to be fit to"
             text = f"this node {may} have the VIP by the rule {node['rule']}: {node['text']}"
             remedy = f"repair that; docs/rules.md says of {node['rule']} what ends it"
+            if node["diverged"]:
+                remedy = "run there: vipguard rejoin; it tells what they are, and what may be done with them"
             yield warning("agent", "not-eligible", text, remedy, node["node"])
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_TO_DECIDE = EXIT_NOT_YET = 1
 EXIT_REFUSED = 2
+EXIT_NOT_SEEN = 3
 HOLD_S = 5.0  # for the agent to hold this node apart
 JOIN_S = 60.0
 POLL_S = 0.2
@@ -66,6 +67,8 @@ def command(
     else:
         for line in shown(seen):
             click.echo(line)
+    if seen.home is None:
+        return EXIT_NOT_SEEN
     return EXIT_TO_DECIDE if seen.to_decide else 0
 
 
@@ -242,9 +245,8 @@ def _account(policy: Policy, user: str | None, password_file: str | None) -> Mys
 def _accept(policy: Policy, seen: Apart, yes: bool, account: Mysql) -> int:
     from ..act import accept, copy
     from ..agent import apart
-    from ..model.binlog import summary
     from ..session import Deadline
-    from .rejoin_text import count, what_it_costs
+    from .rejoin_text import count, listed, what_it_costs
 
     refused = apart.why_not_accept(seen)
     if refused is not None:
@@ -252,10 +254,15 @@ def _accept(policy: Policy, seen: Apart, yes: bool, account: Mysql) -> int:
         return EXIT_REFUSED
     assert seen.home is not None and seen.lacking is not None and seen.writer is not None
     deadline = Deadline(ACCEPT_S)
+    if lacking := accept.lacking_privileges(seen.writer, account, deadline):
+        told = f"the account {account.user!r} lacks {lacking} on {seen.writer.name}"
+        remedy = "name one that has them with --as USER; docs/rejoin.md has the statements that make it"
+        click.echo(f"vipguard: nothing is accepted: {told}; {remedy}", err=True)
+        return EXIT_REFUSED
     transactions = accept.export(policy, seen.lacking, deadline)
     click.echo(f"To be applied on {seen.writer.name}, all or none:")
-    for one in transactions:
-        click.echo(f"  {one.gtid}  {summary(one)}")
+    for line in listed(transactions):
+        click.echo(line)
     plan: Plan | None = None
     if seen.home.flavor == "mariadb":
         refused = apart.why_not_discard(seen)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..act.copy import Plan
     from ..agent.apart import Apart
+    from ..model.binlog import Transaction
     from ..model.gtid import GtidSet
 
 SHOW_S = 10.0
-SHOWN_MAX = 50
+SHOWN_MAX = 5000
+LISTED_MAX = 20
 
 
 def shown(seen: Apart) -> Iterator[str]:
@@ -23,7 +25,7 @@ def shown(seen: Apart) -> Iterator[str]:
         yield "vipguard rejoin --discard   makes it again"
         return
     if seen.home is None:
-        yield f"{node}: its server cannot be asked: {seen.home_reason}"
+        yield f"{node}: its server cannot be asked: {seen.home_reason}; start it, then run this again"
         return
     if seen.lacking is None and seen.sight.vip_here and not seen.home.closed:
         yield f"{node} is the writer: it is the others that join it; run this on the node that stays apart"
@@ -47,16 +49,25 @@ def _contents(seen: Apart, lacking: GtidSet) -> Iterator[str]:
     """What they change, where this node's binary log tells it within a moment."""
     from ..act.accept import export
     from ..errors import VipguardError
-    from ..model.binlog import summary
     from ..session import Deadline
 
     if lacking.count() > SHOWN_MAX:
         return
     try:
-        for one in export(seen.policy, lacking, Deadline(SHOW_S)):
-            yield f"  {one.gtid}  {summary(one)}"
+        yield from listed(export(seen.policy, lacking, Deadline(SHOW_S)))
     except VipguardError as exc:
         yield f"  what they change is not seen: {exc}"
+
+
+def listed(transactions: Sequence[Transaction]) -> Iterator[str]:
+    """What each changes; of many the first ones, and the rest as one sum."""
+    from ..model.binlog import summary
+
+    shown = transactions if len(transactions) <= LISTED_MAX else transactions[: LISTED_MAX - 1]
+    for one in shown:
+        yield f"  {one.gtid}  {summary(one)}"
+    if rest := transactions[len(shown) :]:
+        yield f"  and {len(rest)} more, up to {rest[-1].gtid}  {summary(*rest)}"
 
 
 def count(lacking: GtidSet) -> str:

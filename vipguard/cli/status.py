@@ -264,12 +264,12 @@ def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]
         waiting = f", waiting by {status['waiting']}" if status["waiting"] else ""
         since = f", VRRP state for {duration(own['vrrp_ago_s'])}" if own.get("vrrp_ago_s") is not None else ""
         lines.append(f"phase: {status['phase']}{waiting}{since}; track file: {own['track_file']}")
-    if own["errant"]:
+    if own["errant"] and not own["diverged"]:
         lines.append(f"errant: {own['errant']}")
     if own.get("duplicate"):
         lines.append(f"DUPLICATE ADDRESS: {', '.join(own['duplicate'])} answers for the VIP too")
     if own["diverged"]:
-        lines.append(f"DIVERGED: {own['diverged']}")
+        lines.append(f"DIVERGED: {own['diverged']}; `vipguard rejoin` there tells what may be done")
     if said_of_acks := acks.line(own):
         lines.append(said_of_acks)
     said = [f"{name} {'is silent' if ago_s is None else f'answered {duration(ago_s)} ago'}"

@@ -140,12 +140,14 @@ def _query(body: bytes) -> str:
     return body[13 + status + schema + 1 :].decode("utf-8", "replace").strip()
 
 
-def summary(transaction: Transaction) -> str:
-    """What it changes, in a few words: rows by table and kind, or why that cannot be told."""
+def summary(*transactions: Transaction) -> str:
+    """What they change, in a few words: rows by table and kind, or why that cannot be told."""
     counts = Counter(
         (f"{change.table.schema}.{change.table.name}", change.kind)
+        for transaction in transactions
         for statement in transaction.statements
         for change in statement.changes
     )
     words = [f"{table}: {count} {kind}{'s' if count != 1 else ''}" for (table, kind), count in counts.items()]
-    return "; ".join([*words, *([transaction.unfit] if transaction.unfit else [])]) or "no rows"
+    unfit = dict.fromkeys(transaction.unfit for transaction in transactions if transaction.unfit)
+    return "; ".join([*words, *unfit]) or "no rows"

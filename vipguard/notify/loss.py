@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, epoch_of
 
+SHOWN_IN_MS_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -46,7 +48,8 @@ def account(have: GtidSet, sight: Sight) -> Loss:
     if sight.policy.lossless and sight.marked:
         text = f"{name} acknowledged nothing that is not here: it waited for this node"
         return Loss("lost-no-acknowledged", text, name, lacking, unseen_s)
-    text = f"{name} was last seen {unseen_s * 1000:.0f} ms before, {lacking.count()} transactions ahead"
+    ago = f"{unseen_s * 1000:.0f} ms" if unseen_s < SHOWN_IN_MS_S else f"{unseen_s:.0f} s"
+    text = f"{name} was last seen {ago} before, {lacking.count()} transactions ahead"
     return Loss("lost-unknown", text, name, lacking, unseen_s)
 
 
