@@ -9,11 +9,10 @@ import contextlib
 
 import pymysql
 
-from vipguard.lab import Lab, Node
+from vipguard.lab import Lab, Node, faults
 from vipguard.lab.cluster import SCHEMA
 from vipguard.lab.servers import COMMON, DEFAULTS_FILE, MARIADB, MYSQL
 from vipguard.lab.spec import PORT
-from vipguard.lab.templates import copy_tree
 
 REPLICATION_PASSWORD = "RepPassword"
 COMMON_CONF = f"""\
@@ -73,6 +72,8 @@ include mmm_common.conf
 debug 0
 """
 FILES = {"mmm_common.conf": COMMON_CONF, "mmm_mon.conf": MONITOR_CONF}
+DISK_MB = 500
+AGAIN_S = 0.3  # as systemd does
 WRITER_VIP, READER_VIPS = "10.73.0.100", ("10.73.0.101", "10.73.0.102")
 SERVER_IDS = {"db1": 101, "db2": 102}
 #: The accounts of MMM's guide, and the application's.
@@ -114,7 +115,7 @@ class Mmm:
         self.online(node)
 
     def build(self) -> None:
-        """As the guide says: db1 with accounts and data, db2 a clone of it, each at the other's file and position."""
+        """As the guide says: both with the same accounts and data, each at the other's file and position."""
         for node in (self.db1, self.db2):
             node.path("/etc/mysql/conf.d").mkdir()
             node.path("/etc/mysql-mmm").mkdir()
@@ -122,16 +123,14 @@ class Mmm:
                 node.write(f"/etc/mysql-mmm/{name}", text)
             node.write("/etc/mysql-mmm/mmm_agent.conf", f"include mmm_common.conf\nthis {node.name}\n")
             node.write(DEFAULTS_FILE, own_cnf(node))
-        self.db1.mysqld.create_datadir(lambda _: None)
-        self.start(self.db1)
-        self.db1.mysqld.sql(
-            "SET GLOBAL read_only = 0", *ACCOUNTS, *SCHEMA, "INSERT INTO app.t VALUES (1, 101)"
-        )
-        self.db1.mysqld.terminate()
-        copy_tree(self.db1.mysqld.datadir, self.db2.mysqld.datadir)
-        (self.db2.mysqld.datadir / "auto.cnf").unlink(missing_ok=True)
+            faults.small_data_disk(node, DISK_MB)  # in memory: each is shut down, and a host's disk takes long for it
+            node.mysqld.create_datadir(lambda _: None)
+            node.mysqld.start(again_s=AGAIN_S)
         for node in (self.db1, self.db2):
-            self.start(node)
+            node.mysqld.wait_ready()
+            copied = "SET SESSION sql_log_bin = 0"
+            node.mysqld.sql("SET GLOBAL read_only = 0", copied, *ACCOUNTS, *SCHEMA, "INSERT INTO app.t VALUES (1, 101)")
+            node.mysqld.sql("SET GLOBAL read_only = 1")
         for node, source in ((self.db1, self.db2), (self.db2, self.db1)):
             self._follow(node, source)
             self.online(node)
@@ -141,7 +140,7 @@ class Mmm:
         self.db1.mysqld.sql("SET GLOBAL read_only = 0")
 
     def start(self, node: Node) -> None:
-        node.mysqld.start(again_s=0.3)  # as systemd does
+        node.mysqld.start(again_s=AGAIN_S)
         node.mysqld.wait_ready()
 
     def _follow(self, node: Node, source: Node) -> None:
