@@ -155,8 +155,13 @@ def test_a_pair_that_mmm_guards_becomes_a_guarded_one_and_no_acknowledged_row_is
 def test_a_pair_behind_keepalived_and_a_script_becomes_a_guarded_one(flavor: Flavor) -> None:
     spec = LabSpec(name=f"k{os.getpid()}-{flavor}", flavor=flavor, settings=SETTINGS, guard="plain")
     with Lab.create(spec) as lab:
-        writer = lab.up().wait_healthy()
-        standby = lab.others(writer)[0]
+        writer, standby = lab.nodes["db1"], lab.nodes["db2"]
+        lab.start_servers()
+        for node in (writer, standby):  # not at once: their scripts would overtake each other, and both would be open
+            node.configure_keepalived()
+            node.start_keepalived()
+            lab.wait(lambda: lab.writer() is writer, 20, "db1 to write behind keepalived")
+        lab.wait(lambda: standby.vrrp_state() == "BACKUP", 20, "db2 to stand by")
         client = lab.client(rate=100).start()
         client.wait_acks(20)
         for node in lab.nodes.values():
