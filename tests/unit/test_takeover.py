@@ -206,3 +206,16 @@ def test_a_failed_release_is_said_and_ends_nothing() -> None:
     core.go(do.Release)
     core.report(core.take(do.Release), Failed("no answer"))
     assert core.phase == "Writing"
+
+
+def test_what_may_be_lost_is_of_the_writer_before_also_where_the_own_row_was_seen_first() -> None:
+    """A look that comes between the opening and its report shows this node's row as the newest one."""
+    core = taker()
+    core.go(do.Open)
+    opening = core.take(do.Open)
+    result = core._result(opening.effect)
+    core.wait(0.1)
+    core.report(opening, result)
+    assert core.phase == "Writing"
+    (said,) = [note for note in core.notes if note.what == "may-be-lost"]
+    assert said.rule == "lost-unknown" and "db2 was last seen" in str(dict(said.numbers)["text"])

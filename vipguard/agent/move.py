@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..model.effect import AwaitPeer, DropOpener, PrepareOpen, ProbePeer, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
+from ..notify.loss import last_writer
 from ..notify.takeover import Takeover, due_before_the_vip
 from . import phases
 from .draft import Draft
@@ -96,7 +97,8 @@ def consider(draft: Draft) -> None:
     if verdict.standing != "candidate" or not verdict.may or sight.claimed_by_other:
         return
     draft.note("switchover-begins", "invited", node=peer.node.name)
-    draft.set(phase=Invited(Takeover(draft.now_s, world.boot_id, solo_before=world.memory.solo), draft.now_s))
+    takeover = Takeover(draft.now_s, world.boot_id, last_writer(draft.sight), solo_before=world.memory.solo)
+    draft.set(phase=Invited(takeover, draft.now_s))
 
 
 def invited(draft: Draft) -> None:

@@ -16,6 +16,7 @@ from ..model.sight import Sight
 from ..model.verdict import Eligibility
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
+from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
 from . import duplicate, joining, judge, looks, move, orders, outcome, phases, semi_sync
@@ -131,7 +132,7 @@ def _resting(draft: Draft) -> None:
         phases.hold_off(draft, *unfit)
         return
     draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
-    takeover = Takeover(draft.now_s, world.boot_id, solo_before=world.memory.solo)
+    takeover = Takeover(draft.now_s, world.boot_id, last_writer(sight), solo_before=world.memory.solo)
     draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
     draft.forget("refused")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model.gtid import GtidSet
-from ..model.sight import PeerSight, Sight, epoch_of
+from ..model.sight import Sight, epoch_of
 
 SHOWN_IN_MS_S = 10.0
 
@@ -27,9 +27,9 @@ class Loss:
     unseen_s: float | None = None
 
 
-def account(have: GtidSet, sight: Sight) -> Loss:
-    """What this node, having `have` as it opens, lacks of what the last writer may have acknowledged."""
-    old = _last_writer(sight)
+def account(have: GtidSet, sight: Sight, before: str | None) -> Loss:
+    """What this node, having `have` as it opens, lacks of what node `before`, the last writer, may have acknowledged."""
+    old = sight.peers.get(before) if before is not None else None
     if old is None:
         return Loss("lost-none", "no other node has written")
     seen = old.last
@@ -53,9 +53,10 @@ def account(have: GtidSet, sight: Sight) -> Loss:
     return Loss("lost-unknown", text, name, lacking, unseen_s)
 
 
-def _last_writer(sight: Sight) -> PeerSight | None:
-    """The peer that wrote last: of the newest epoch row's node, unless that is this node."""
-    rows = [sight.server, *(peer.last for peer in sight.peers.values())]
-    newest = max(rows, key=epoch_of, default=None)
+def last_writer(sight: Sight) -> str | None:
+    """The node that wrote last, by the newest epoch row; None where nobody has. To be asked as a takeover begins: once it
+    has opened, the newest row is its own."""
+    others = (*sight.peers.values(), *sight.replicas.values())
+    newest = max([sight.server, *(peer.last for peer in others)], key=epoch_of)
     row = newest.facts.epoch if newest is not None and newest.facts is not None else None
-    return sight.peers.get(row.node) if row is not None else None
+    return row.node if row is not None else None
