@@ -87,6 +87,28 @@ def test_an_opening_under_way_is_closed_at_once_when_nobody_answers_any_more() -
     assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "isolated"
 
 
+def test_an_opening_that_has_just_come_through_is_closed_when_it_must_be_given_up_at_once() -> None:
+    """The last look at the server is older than the opening."""
+    core = taker()
+    core.go(do.Open)
+    opening = core.take(do.Open)
+    core.now += 0.8  # nobody has answered for longer than the lease
+    core.report(opening, None)
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "isolated"
+
+
+def test_what_failed_beside_an_opening_that_came_through_does_not_end_it() -> None:
+    """As a claim on a silent node does, whose deadline passes in that moment."""
+    core = taker()
+    core.go(do.Open)
+    phase = core.world.phase
+    assert isinstance(phase, Taking)
+    failed = replace(phase.takeover, failed=("claim-failed", "no report within its deadline"))
+    core.world = replace(core.world, phase=replace(phase, takeover=failed))
+    core.do(do.Open)
+    assert core.phase == "Writing"
+
+
 def test_an_opening_that_comes_through_too_late_is_closed() -> None:
     core = taker()
     core.go(do.Open)

@@ -62,12 +62,14 @@ def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
 
 def due(takeover: Takeover, sight: Sight) -> Due:
     """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
+    if (
+        takeover.opened
+    ):  # what failed beside the opening, a claim on a silent node, is no reason to leave it open and go
+        return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     if takeover.failed is not None:
         return refuse(*takeover.failed)
     if takeover.veto is not None:
         return refuse("hook-veto", takeover.veto)
-    if takeover.opened:
-        return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     found = classes(takeover, sight)
     for stage in (_claim, _judge, _await_silent):
         step = stage(takeover, sight, found)
