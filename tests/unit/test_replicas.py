@@ -232,6 +232,14 @@ def test_what_did_not_come_refuses_the_takeover_unless_the_operator_promotes() -
     assert replicas.fetch(failed, replace(with_replica(TAKER), promoted=True)) is None
 
 
+def test_the_target_of_a_planned_move_looks_at_the_replicas_while_its_io_thread_stops() -> None:
+    old = ServerEvidence(Answer.ANSWERED, NOW_S - 0.3, NOW_S - 0.29, REPLICA_FACTS)
+    invited = Takeover(NOW_S - 0.1, "boot-1", remembered=True)
+    due = takeover.due_before_the_vip(invited, closed_peer(with_replica(TAKER, old)))
+    assert due is not None and due.waiting == "stop-receiving"
+    assert {type(effect) for effect in due.effects} >= {StopReceiving, ProbePeer}
+
+
 def test_that_refusal_is_the_takeovers() -> None:
     failed = replace(DRAINED, unfetched={"db3": "error 1236"}, claims={"db1": 7, "db2": 8}, remembered=True)
     arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": False}

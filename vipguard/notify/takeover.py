@@ -219,7 +219,8 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
             if epoch >= sight.own_epoch and not have.contains(seen.facts.gtid):
                 receive = Receive(1.0, seen.facts.gtid)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
-        stop = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        stop: tuple[Effect, ...] = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        stop = (*stop, *replicas.looks(takeover, sight))  # a planned move has not asked them yet
         return Due("stop-receiving", "stopping the IO thread", stop, within_s=STOP_S + limits.deadline_s)
     if takeover.drained is None:
         return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
