@@ -178,7 +178,7 @@ def _taking(draft: Draft) -> None:
 
 def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
     if any(isinstance(flight.effect, Fetch) for flight in draft.world.flights.values()):
-        return  # it may start what must stand before the opening; its deadline bounds it, whatever becomes of the replica
+        return  # it may start what must stand before the opening; its deadline bounds it
     if "Open" in draft.world.flights:
         return  # its row, seen here or on a peer that follows already, is no other node's; what is shows when it writes
     now = due(phase.takeover, sight)
