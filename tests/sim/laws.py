@@ -302,12 +302,22 @@ class Laws:
         followed = all(self._follows(host, writers[0]) for host in self.cluster.hosts.values())
         return agent is not None and isinstance(agent.world.phase, Writing) and len(others) == 1 and followed
 
-    @staticmethod
-    def _follows(host: Host, writer: Host) -> bool:
-        """Is a replica, unless it is down or went apart, never left behind?"""
-        if not host.node.is_replica or host.mysqld is None or not host.mysqld.running or host.agent is None:
+    def _follows(self, host: Host, writer: Host) -> bool:
+        """Is a node, unless it is down or went apart, never left behind: a replica follows the writer, and what any
+        candidate follows does so in the end?"""
+        if host is writer or host.mysqld is None or not host.mysqld.running or host.agent is None:
             return True
-        return host.agent.world.diverged is not None or (host.follows == writer.name and host.mysqld.io_wanted)
+        if host.agent.world.diverged is not None:
+            return True
+        if host.node.is_replica:
+            return host.follows == writer.name and host.mysqld.io_wanted
+        passed = {host.name}
+        while host.follows != writer.name and not self.cluster.lossless:
+            if host.follows in passed:
+                return False
+            passed.add(host.follows)
+            host = host.source
+        return True
 
     def starting(self, host: Host) -> bool:
         return host.agent is not None and isinstance(host.agent.world.phase, Starting)

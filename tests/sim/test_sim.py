@@ -133,6 +133,49 @@ def test_what_only_a_replica_received_is_written_on_by_the_new_writer() -> None:
     assert replica.follows == "db2"
 
 
+def circle_with_two_on_the_writer() -> tuple[Cluster, Any, Any, Any]:
+    """A healthy circle in which one node follows the writer because its own source was gone for a while."""
+    cluster = Cluster(3, nodes=3)
+    assert cluster.run_until_healthy(20.0)
+    hosts, writer = list(cluster.hosts.values()), cluster.laws.writers()[0]
+    after, last = (hosts[(hosts.index(writer) + n) % 3] for n in (1, 2))
+    faults.kill_mysqld(cluster, after)
+    cluster.run(3.0)
+    assert last.follows == writer.name
+    after.start_server()
+    assert cluster.run_until_healthy(20.0)
+    cluster.run(2.0)
+    return cluster, writer, after, last
+
+
+def test_in_a_circle_no_two_follow_each_other_while_a_third_writes() -> None:
+    cluster, writer, after, last = circle_with_two_on_the_writer()
+    faults.shut_keepalived(cluster, writer)
+    cluster.run(3.0)
+    assert cluster.laws.writers() in ([after], [last])
+    assert cluster.run_until_healthy(10.0), told(cluster)
+    have = cluster.laws.writers()[0].disk.have
+    cluster.run(0.5)
+    for host in (writer, after, last):
+        assert all(host.disk.have.get(server, 0) >= number for server, number in have.items()), told(cluster)
+
+
+def test_what_only_the_other_candidate_received_is_received_from_it() -> None:
+    cluster, writer, after, last = circle_with_two_on_the_writer()
+    taker, other = sorted((after, last), key=lambda host: -host.node.priority)
+    assert taker.mysqld is not None
+    taker.mysqld._unlink()  # the last packets went to the other alone
+    taker.mysqld.io_wanted = False
+    cluster.run(0.06)
+    taker.mysqld.io_wanted = True
+    ahead = dict(writer.disk.have)
+    assert taker.disk.have != ahead == other.disk.have
+    faults.kill_mysqld(cluster, writer)
+    cluster.run(1.0)
+    assert cluster.laws.writers() == [taker], told(cluster)
+    assert all(taker.disk.have[server] >= number for server, number in ahead.items())
+
+
 def _never(*_: object) -> None:
     return None
 

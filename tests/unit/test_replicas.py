@@ -25,7 +25,7 @@ from vipguard.model.evidence import Answer, EpochRow, ServerEvidence
 from vipguard.model.gtid import GtidSet
 from vipguard.model.policy import Node
 from vipguard.model.sight import PeerSight, Sight
-from vipguard.notify import follow, replicas
+from vipguard.notify import follow, rejoin, replicas, takeover
 from vipguard.notify.record import Takeover
 
 THIRD = Node("db3", "10.73.0.13", 160, 3)
@@ -51,6 +51,15 @@ def circle_of_three(**third: object) -> Sight:
 def with_replica(sight: Sight, evidence: ServerEvidence | None = None) -> Sight:
     seen = evidence or ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, REPLICA_FACTS)
     return replace(sight, replicas={"db3": PeerSight(replace(THIRD, priority=0, role="replica"), seen)})
+
+
+def closed_peer(sight: Sight) -> Sight:
+    facts = replace(FACTS, server_id=2, claim_lock=8)
+    return replace(sight, peers={"db2": replace(PEER, evidence=replace(SERVER, facts=facts))})
+
+
+def seen_as(name: str) -> PeerSight:
+    return PeerSight(next(node for node in POLICY.nodes if node.name == name), replace(SERVER, facts=FACTS))
 
 
 def rule(sight: Sight) -> str | None:
@@ -115,6 +124,32 @@ def test_a_candidate_of_a_circle_keeps_a_source_that_lives() -> None:
     assert rule(circle_of_three(last=replace(SERVER, facts=FACTS))) is None
 
 
+def test_a_candidate_off_its_place_in_the_circle_goes_where_the_writer_goes() -> None:
+    """Another might follow this one: both would look well, and receive nothing."""
+    sight = circle_of_three(last=replace(SERVER, facts=FACTS))
+    off = replace(
+        sight, policy=replace(sight.policy, node="db3"), peers={"db1": seen_as("db1"), **STANDBY.peers}
+    )
+    assert sight.policy.source_of(THIRD).name == "db2"
+    assert rule(with_channel(off, source_host="10.73.0.11")) == "follow-stops"
+    assert rule(with_channel(off, source_host="10.73.0.12")) is None
+
+
+def test_a_candidate_follows_the_writer_when_its_source_stands_still_itself() -> None:
+    sight = circle_of_three(last=replace(SERVER, facts=FACTS), channels=(replace(CHANNEL, io="stopped"),))
+    assert rule(sight) == "follow-stops"
+
+
+def test_a_candidate_follows_the_writer_when_its_source_went_apart() -> None:
+    sight = circle_of_three(last=replace(SERVER, facts=FACTS))
+    apart = replace(SERVER, facts=replace(FACTS, gtid=AHEAD))
+    peers = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=apart)}
+    assert rule(replace(sight, peers=peers)) == "follow-stops"
+    later = replace(apart, seen_at_s=NOW_S)  # what the writer seems to lack may be newer than the look at it
+    peers = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=later)}
+    assert rule(replace(sight, peers=peers)) is None
+
+
 def test_a_candidate_of_a_circle_follows_the_writer_once_its_source_is_gone() -> None:
     sight = circle_of_three(last=replace(SERVER, asked_at_s=NOW_S - 2, seen_at_s=NOW_S - 2))
     dead = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=healthy.ABSENT)}
@@ -128,6 +163,24 @@ def test_a_candidate_left_on_a_replica_is_pointed_back() -> None:
     found = follow.another(sight)
     assert found is not None and found.rule == "follow-home" and isinstance(found.effect, Point)
     assert found.effect.node == "db2"
+
+
+# -- what it starts with
+
+
+def test_a_replica_starts_with_the_writer_only() -> None:
+    """Without one its source may be an old writer that went apart."""
+    assert rejoin.standby(on_the_old_writer(source_host="10.73.0.12")).rule == "join"
+    closed = replace(PEER, evidence=replace(SERVER, facts=FACTS))
+    assert rejoin.standby(replace(on_the_old_writer(), peers={"db2": closed})).rule == "join-waits"
+
+
+def test_a_candidate_does_not_start_from_a_source_that_has_what_the_writer_lacks() -> None:
+    sight = with_channel(circle_of_three(), source_host=THIRD.address, io="stopped", lag_s=None)
+    assert rejoin.standby(sight).rule == "join"
+    apart = replace(SERVER, facts=replace(FACTS, gtid=AHEAD))
+    peers = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=apart)}
+    assert rejoin.standby(replace(sight, peers=peers)).rule == "join-waits"
 
 
 # -- what the taker receives from a replica
@@ -177,6 +230,53 @@ def test_what_did_not_come_refuses_the_takeover_unless_the_operator_promotes() -
     due = replicas.fetch(failed, with_replica(TAKER))
     assert due is not None and due.refuse and due.waiting == "replica-has-more" and "1236" in due.text
     assert replicas.fetch(failed, replace(with_replica(TAKER), promoted=True)) is None
+
+
+def test_the_target_of_a_planned_move_looks_at_the_replicas_while_its_io_thread_stops() -> None:
+    old = ServerEvidence(Answer.ANSWERED, NOW_S - 0.3, NOW_S - 0.29, REPLICA_FACTS)
+    invited = Takeover(NOW_S - 0.1, "boot-1", remembered=True)
+    due = takeover.due_before_the_vip(invited, closed_peer(with_replica(TAKER, old)))
+    assert due is not None and due.waiting == "stop-receiving"
+    assert {type(effect) for effect in due.effects} >= {StopReceiving, ProbePeer}
+
+
+def test_that_refusal_is_the_takeovers() -> None:
+    failed = replace(DRAINED, unfetched={"db3": "error 1236"}, claims={"db1": 7, "db2": 8}, remembered=True)
+    arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": False}
+    due = takeover.due(replace(failed, arp=arp, opener=5, reserved=9), closed_peer(with_replica(TAKER)))
+    assert due.refuse and due.waiting == "replica-has-more"
+
+
+def test_a_replica_with_transactions_of_its_own_is_asked_for_nothing_because_they_would_come_along() -> None:
+    facts = replace(REPLICA_FACTS, gtid=GtidSet.parse("mariadb", "1-1-5,2-2-72,3-3-9"))
+    sight = with_replica(TAKER, ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, facts))
+    due = replicas.fetch(DRAINED, sight)
+    assert due is not None and due.refuse and due.waiting == "replica-has-more" and "errant 3-3-9" in due.text
+    assert replicas.fetch(DRAINED, replace(sight, promoted=True)) is None
+
+
+def test_it_is_no_obstacle_where_another_replica_has_the_same() -> None:
+    facts = replace(REPLICA_FACTS, gtid=GtidSet.parse("mariadb", "1-1-5,2-2-72,3-3-9"))
+    sight = with_replica(TAKER, ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, facts))
+    clean = ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, replace(REPLICA_FACTS, server_id=4))
+    fourth = PeerSight(Node("db4", "10.73.0.14", 0, 4, "replica"), clean)
+    due = replicas.fetch(DRAINED, replace(sight, replicas={**sight.replicas, "db4": fourth}))
+    assert due is not None and isinstance(due.effects[0], Fetch) and due.effects[0].node == "db4"
+
+
+def test_a_candidate_that_followed_the_dead_writer_beside_this_one_is_asked_too() -> None:
+    ahead = PeerSight(THIRD, replace(SERVER, facts=REPLICA_FACTS))
+    policy = replace(POLICY, nodes=(*POLICY.nodes, THIRD))
+    dead = replace(PEER, evidence=healthy.ABSENT)
+    sight = replace(healthy.without_source(TAKER), policy=policy, peers={"db2": dead, "db3": ahead})
+    arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": True, "10.73.0.13": True}
+    taking = Takeover(
+        NOW_S - 0.1, "boot-1", claims={"db1": 7, "db3": 8}, arp=arp, remembered=True, opener=5, reserved=9
+    )
+    sight = replace(sight, own_claims={"db1": 7})
+    assert takeover.due(taking, sight).waiting == "stop-receiving", "nothing comes from a dead source"
+    due = takeover.due(replace(taking, stopped=True, drained=GTIDS), sight)
+    assert Fetch(2.0, "db3", "db3", GtidSet.parse("mariadb", "2-2-71..72")) in due.effects
 
 
 def test_the_epoch_of_a_replica_is_known_too() -> None:

@@ -431,6 +431,35 @@ def peer(**changes: Any) -> PeerSight:
     return replace(ACKNOWLEDGING, evidence=replace(ACKNOWLEDGING.evidence, facts=facts))
 
 
+OF_A_REPLICA_AND_LOSSLESS = replace(OF_A_REPLICA, durability="lossless")
+
+
+def test_a_replica_that_acknowledges_is_muted_and_a_crash_meanwhile_leaves_it_no_operators_stop() -> None:
+    pair = Pair(OF_A_REPLICA_AND_LOSSLESS)
+    pair.step(AddressSeen(pair.address()))
+    pair.wait(0.3)
+    pair.go(do.Mute)
+    assert pair.sent(do.Mute) and pair.world.memory.stopped == "boot-1" and pair.world.join_due
+    pair.fail(do.Mute)  # its IO thread may stand
+    assert pair.facts is not None
+    pair.facts = replace(pair.facts, semi_sync=MUTE, channels=(replace(CHANNEL, io="stopped", lag_s=None),))
+    pair.wait(0.3)
+    pair.go(do.StartReplication)
+    assert pair.sent(do.StartReplication)
+
+
+def test_a_replica_that_acknowledges_is_not_started_before_it_is_muted() -> None:
+    pair = Pair(OF_A_REPLICA_AND_LOSSLESS)
+    assert pair.facts is not None
+    stopped = replace(CHANNEL, io="stopped", sql_running=False, lag_s=None)
+    acknowledging = replace(OFF, replica_enabled=True, replica_on=False)
+    pair.facts = replace(pair.facts, semi_sync=acknowledging, channels=(stopped,))
+    pair.step(AddressSeen(pair.address()))
+    pair.wait(0.3)
+    pair.go(do.Mute, do.StartReplication)
+    assert pair.sent(do.Mute) and not pair.sent(do.StartReplication)
+
+
 def test_a_standby_is_there_only_by_its_own_words() -> None:
     def there(one: PeerSight, own: SemiSync = OFF) -> bool:
         sight = replace(SETTLED, peers={"db2": one})

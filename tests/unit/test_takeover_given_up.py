@@ -16,7 +16,7 @@ from core import (
 from healthy import GTIDS, POLICY
 
 from vipguard.agent.event import AddressSeen, Claimed, Tick
-from vipguard.agent.world import Closing, Taking
+from vipguard.agent.world import Closing, Flight, Taking
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, EpochRow
 from vipguard.model.gtid import GtidSet
@@ -85,6 +85,42 @@ def test_an_opening_under_way_is_closed_at_once_when_nobody_answers_any_more() -
     core.pings, core.peer_answer = False, Answer.SILENT
     core.wait(0.7)
     assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "isolated"
+
+
+def test_an_opening_that_has_just_come_through_is_closed_when_it_must_be_given_up_at_once() -> None:
+    """The last look at the server is older than the opening."""
+    core = taker()
+    core.go(do.Open)
+    opening = core.take(do.Open)
+    core.now += 0.8  # nobody has answered for longer than the lease
+    core.report(opening, None)
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "isolated"
+
+
+def test_what_failed_beside_an_opening_that_came_through_does_not_end_it() -> None:
+    """As a claim on a silent node does, whose deadline passes in that moment."""
+    core = taker()
+    core.go(do.Open)
+    phase = core.world.phase
+    assert isinstance(phase, Taking)
+    failed = replace(phase.takeover, failed=("claim-failed", "no report within its deadline"))
+    core.world = replace(core.world, phase=replace(phase, takeover=failed))
+    core.do(do.Open)
+    assert core.phase == "Writing"
+
+
+def test_nothing_is_opened_while_something_may_still_be_fetched() -> None:
+    """The replica may fall silent meanwhile, and its transactions are not waited for any more."""
+    core = taker()
+    core.go(do.Look)
+    effect = do.Fetch(2.0, "db3", "db2", MORE)
+    flight = Flight(999, effect, core.now, core.now + 2.3)
+    core.world = replace(core.world, flights={**core.world.flights, effect.key: flight})
+    core.go(do.Open)
+    assert not core.sent(do.Open)
+    core.report(flight, GTIDS)
+    core.go(do.Open)
+    assert core.sent(do.Open)
 
 
 def test_an_opening_that_comes_through_too_late_is_closed() -> None:

@@ -9,6 +9,7 @@ from ..model.effect import Remember, StopReceiving
 from ..model.evidence import ServerFacts
 from ..notify import follow, rejoin, relay
 from .draft import Draft
+from .semi_sync import acknowledges
 from .world import Resting, Writing
 
 
@@ -27,6 +28,8 @@ def join(draft: Draft) -> None:
         return
     if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
+    if acknowledges(sight, facts):
+        return  # it is muted first
     writing = isinstance(world.phase, Writing)
     if not writing and (sight.vip_here or sight.claimed_by_other):
         return
@@ -46,6 +49,8 @@ def join(draft: Draft) -> None:
         draft.say("rejoin", found.rule, level, text=found.text, gtids=str(found.apart) if found.apart else "")
     if found.rule == "joined":
         draft.set(join_due=False)
+        if sight.io_stopped_by_us:  # it was to be stopped, and was not: a later STOP is an operator's
+            draft.send(Remember(2.0, replace(world.memory, stopped=None)))
     elif found.effect is not None:
         if isinstance(found.effect, StopReceiving) and not sight.io_stopped_by_us:
             draft.set(join_due=True)  # a new agent could not tell who stopped it

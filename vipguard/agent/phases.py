@@ -114,15 +114,17 @@ def let_go(draft: Draft) -> None:
 
 
 def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
-    """Give the takeover up; an opening that is under way may still come through, so the server is closed then."""
-    opening = "Open" in draft.world.flights
+    """Give the takeover up; an opening that is under way may still come through, and one that has is newer than the
+    last look: the server is closed then."""
+    phase = draft.world.phase
+    opening = "Open" in draft.world.flights or (isinstance(phase, Taking) and phase.takeover.opened)
     facts = draft.world.server.facts if draft.world.server else None
     draft.note("takeover-abandoned", rule, "warning", text=text)
     if blame:
         hold_off(draft, rule, text)
     draft.send(DropOpener(0.5))
-    if isinstance(draft.world.phase, Taking):
-        acks.given_up(draft, draft.world.phase.takeover)
+    if isinstance(phase, Taking):
+        acks.given_up(draft, phase.takeover)
     if opening or (facts is not None and not facts.closed):
         begin_closing(draft, rule, text)
     else:

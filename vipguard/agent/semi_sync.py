@@ -36,9 +36,8 @@ def keep(draft: Draft) -> None:
     if semi is None:
         draft.say("semi-sync", "semi-sync-missing", "error", remedy="put `vipguard render mysql` in force")
     elif world.policy.me.is_replica:
-        if semi.replica_enabled or semi.replica_on:
-            draft.set(acks=replace(world.acks, tried_s=draft.now_s))
-            draft.send(Mute(MUTE_S))
+        if acknowledges(draft.sight, server.facts):
+            _mute(draft)
     elif isinstance(world.phase, Writing) and not server.facts.closed:
         _alert(draft, semi)
         _writer(draft, world.phase, server.facts, semi)
@@ -48,6 +47,26 @@ def keep(draft: Draft) -> None:
         # a closed server's applier must wait for nobody, and no commit of a client is left; but MySQL may say nothing
         # to anybody for a second meanwhile, and who takes over asks it just now
         _set(draft, False)
+
+
+def acknowledges(sight: Sight, facts: ServerFacts) -> bool:
+    """Is this a replica that acknowledges what it receives, and must not?"""
+    semi = facts.semi_sync
+    muted = semi is None or not (semi.replica_enabled or semi.replica_on)
+    return sight.policy.lossless and sight.policy.me.is_replica and not muted
+
+
+def _mute(draft: Draft) -> None:
+    """Its IO thread begins anew for that: if this is broken off in between, whoever looks next has to know why."""
+    world = draft.world
+    channels = world.server.facts.channels if world.server and world.server.facts else None
+    if any(channel.io != "stopped" for channel in channels or ()):
+        draft.set(join_due=True)
+        if not draft.sight.io_stopped_by_us:
+            draft.send(Remember(semi_sync.REMEMBER_S, replace(world.memory, stopped=world.boot_id)))
+            return
+    draft.set(acks=replace(world.acks, tried_s=draft.now_s))
+    draft.send(Mute(MUTE_S))
 
 
 def memory_is_stale(draft: Draft) -> bool:

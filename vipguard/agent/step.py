@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..checks import writer
-from ..model.effect import CloseServer, KillServer, PrepareOpen, RemoveVip, ResetClients
+from ..model.effect import CloseServer, Fetch, KillServer, PrepareOpen, RemoveVip, ResetClients
 from ..model.evidence import Answer
 from ..model.sight import Sight
 from ..model.verdict import Eligibility
@@ -178,6 +178,8 @@ def _taking(draft: Draft) -> None:
 
 
 def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
+    if any(isinstance(flight.effect, Fetch) for flight in draft.world.flights.values()):
+        return  # it may start what must stand before the opening; its deadline bounds it
     if "Open" in draft.world.flights:
         return  # its row, seen here or on a peer that follows already, is no other node's; what is shows when it writes
     now = due(phase.takeover, sight)

@@ -1,8 +1,9 @@
 """Whom must this node follow, if not whom it follows now?
 
 A replica follows the writer. A candidate of a circle of three or more follows the writer too as soon as the node that
-it follows is gone: else it would stand still for as long as that one is away. And no candidate follows a replica: only
-a fetch that was broken off leaves one so. Nothing is pointed at a node that lacks what is here.
+it follows is gone, stands still itself or went apart: else it would stand still for as long. From then on it goes where
+the writer goes: two nodes that follow each other would look well and receive nothing. And no candidate follows a
+replica: only a fetch that was broken off leaves one so. Nothing is pointed at a node that lacks what is here.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def another(sight: Sight) -> Join | None:
     if writer is None or channel.source_host == writer.node.address:
         return None
     source = next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
-    if not me.is_replica and (source is None or not _gone(source, sight)):
-        return None  # what an operator let it follow, or a living member of the circle
+    if not me.is_replica and (source is None or not _leads_nowhere(source, writer, sight)):
+        return None  # what an operator let it follow, or a member of the circle that is well
     if not me.is_replica and sight.policy.lossless:
         return None  # of two that acknowledge, either alone would make a write count as safe
     return _stop_first(facts) or _compare(writer, sight, facts)
@@ -44,6 +45,18 @@ def _writer(sight: Sight) -> PeerSight | None:
     """The writer, if this node does not know of a newer epoch."""
     writers = sight.writers()
     return writers[0] if writers and epoch_of(writers[0].evidence) >= sight.own_epoch else None
+
+
+def _leads_nowhere(source: PeerSight, writer: PeerSight, sight: Sight) -> bool:
+    """Does what is written not come from there? From the node before in the circle it does, as long as that one is
+    well; any other that is not the writer may follow this one."""
+    if source.node != sight.policy.source_of(sight.policy.me) or _gone(source, sight):
+        return True
+    if not source.answered:
+        return False
+    if any(channel.io == "stopped" or not channel.sql_running for channel in source.channels or ()):
+        return True
+    return relay.lacking(writer, source) is not None
 
 
 def _gone(source: PeerSight, sight: Sight) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..model.effect import StartReceiving, StartReplication
 from ..model.evidence import Channel, ServerFacts
+from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, epoch_of
 from . import relay
 from .join import Join
@@ -28,6 +29,8 @@ def standby(sight: Sight) -> Join:
     reference = _reference(sight, facts)
     if isinstance(reference, Join):
         return reference
+    if sight.policy.me.is_replica and not sight.writers():
+        return Join("join-waits", "no writer is seen, and a replica follows nobody else")
     other = reference.evidence.facts if reference.evidence else None
     if other is None:
         return Join("join-nobody-answers", f"{reference.node.name} does not answer")
@@ -36,6 +39,12 @@ def standby(sight: Sight) -> Join:
         apart, where = received.minus(other.gtid), reference.node.name
         return Join("diverged", f"{apart.count()} transactions were received here that {where} lacks", apart=apart)
     if other.gtid.contains(facts.gtid):
+        for channel in facts.channels:
+            source = _source(sight, channel)
+            if source is not None and source.answered and not other.gtid.contains(_gtid(source, other)):
+                name, text = source.node.name, f"has what {reference.node.name} lacks"
+                late = relay.lacking(reference, source) is None
+                return Join("join-compare-again" if late else "join-waits", f"the source {name} {text}")
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
     if _read_before(reference, sight):
@@ -102,6 +111,11 @@ def _read_after(peer: PeerSight, sight: Sight) -> bool:
 
 def _source(sight: Sight, channel: Channel) -> PeerSight | None:
     return next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
+
+
+def _gtid(peer: PeerSight, other: ServerFacts) -> GtidSet:
+    facts = _facts(peer)
+    return facts.gtid if facts is not None else GtidSet.empty(other.flavor)
 
 
 def _facts(peer: PeerSight) -> ServerFacts | None:

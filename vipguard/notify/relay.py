@@ -66,6 +66,16 @@ def half_rescued(facts: ServerFacts) -> bool:
     return facts.flavor == MARIADB and any(c.received is None and c.io == "stopped" for c in channels)
 
 
+def lacking(peer: PeerSight, other: PeerSight) -> GtidSet | None:
+    """What `other` has and `peer` lacks; None: nothing, or one of them does not answer, or `other` was read later."""
+    mine, theirs = peer.evidence, other.evidence
+    if mine is None or theirs is None or mine.facts is None or theirs.facts is None:
+        return None
+    if theirs.seen_at_s > mine.asked_at_s or mine.facts.gtid.contains(theirs.facts.gtid):
+        return None
+    return theirs.facts.gtid.minus(mine.facts.gtid)
+
+
 def _has(peer: PeerSight, left: GtidSet) -> bool:
     facts = peer.evidence.facts if peer.evidence and peer.answered else None
     return facts is not None and facts.gtid.contains(left)

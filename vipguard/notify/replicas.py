@@ -2,10 +2,14 @@
 
 A replica may have received what its source sent to nobody else before it died. Law 2 counts every node that can be
 reached: so the taker receives that from the replica before it opens. What the replica wrote by its own hand is errant,
-and is not asked for.
+and is not asked for; since a server sends all that it has, such a replica is asked for nothing.
+
+So may a candidate that followed the dead writer beside the taker, in what was a circle.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ..model.effect import Effect, Fetch, ProbePeer
 from ..model.evidence import Answer, ServerFacts
@@ -22,24 +26,30 @@ def looks(takeover: Takeover, sight: Sight) -> list[Effect]:
     return [ProbePeer(deadline_s, name, channels=True) for name in _unseen(takeover, sight)]
 
 
-def fetch(takeover: Takeover, sight: Sight) -> Due | None:
-    """What is due of the replicas once all that was received here is applied; None: nothing."""
+def fetch(takeover: Takeover, sight: Sight, beside: Sequence[str] = ()) -> Due | None:
+    """What is due of the replicas, and of the candidates `beside`, once all that was received here is applied; None:
+    nothing."""
     limits = sight.policy.limits
     unseen = _unseen(takeover, sight)
     if unseen:
         return Due("replicas", f"looking at {', '.join(unseen)}", tuple(looks(takeover, sight)), 2 * limits.deadline_s)
-    for name, peer in sight.replicas.items():
+    nodes = {name: sight.peers[name] for name in beside} | dict(sight.replicas)
+    for name, peer in sorted(nodes.items(), key=lambda item: _errant(item[1], takeover) is not None):
         target = beyond(peer, takeover, sight)
         if target is None or target.is_empty:
             continue
+        errant = _errant(peer, takeover)
+        if sight.promoted and (name in takeover.unfetched or errant is not None):
+            continue
+        if errant is not None:
+            text = f"{name} has {target.count()} transactions that would come with its own errant {errant}"
+            return refuse("replica-has-more", text)
         if name in takeover.unfetched:
-            if sight.promoted:
-                continue
             text = f"{name} has {target.count()} transactions that did not come: {takeover.unfetched[name]}"
             return refuse("replica-has-more", text)
         home = sight.policy.source_of(sight.policy.me).name
         effect = Fetch(FETCH_S, name, home, target)
-        text = f"receiving {target.count()} transactions that only {name} has"
+        text = f"receiving {target.count()} transactions that {name} has"
         return Due("fetch", text, (effect,), within_s=2 * limits.drain_s_max)
     return None
 
@@ -61,6 +71,15 @@ def beyond(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
         if known is not None:
             lacking = lacking.minus(lacking.written_by(known.server_id, known.uuid))
     return lacking
+
+
+def _errant(peer: PeerSight, takeover: Takeover) -> GtidSet | None:
+    """What that replica wrote by its own hand and is not here; None: nothing."""
+    facts = _facts(peer)
+    if facts is None or takeover.drained is None or not peer.node.is_replica:
+        return None
+    found = facts.gtid.minus(takeover.drained).written_by(facts.server_id, facts.uuid)
+    return None if found.is_empty else found
 
 
 def _unseen(takeover: Takeover, sight: Sight) -> list[str]:

@@ -62,12 +62,14 @@ def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
 
 def due(takeover: Takeover, sight: Sight) -> Due:
     """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
+    if (
+        takeover.opened
+    ):  # what failed beside the opening, a claim on a silent node, is no reason to leave it open and go
+        return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     if takeover.failed is not None:
         return refuse(*takeover.failed)
     if takeover.veto is not None:
         return refuse("hook-veto", takeover.veto)
-    if takeover.opened:
-        return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     found = classes(takeover, sight)
     for stage in (_claim, _judge, _await_silent):
         step = stage(takeover, sight, found)
@@ -146,6 +148,8 @@ def _make_ready(
         effects.append(PrepareOpen(limits.deadline_s))
     hooks = (_before_open(sight, reserved),) if opening and not takeover.hooked else ()
     step = _catch_up(takeover, sight, found)
+    if step is not None and step.refuse:
+        return step
     if step is not None:
         return Due(step.waiting, step.text, (*effects, *hooks, *step.effects), step.within_s)
     if effects:
@@ -204,21 +208,36 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
     mine = sight.server.facts.gtid if sight.server and sight.server.facts else None
     if mine is None:
         return Due("own-server", "waiting for the local server to answer", within_s=limits.hang_s)
+    beside = _beside(takeover, sight, found)
     if not takeover.stopped:
         for name, kind in found.items():
             seen = sight.peers[name].evidence
-            if kind is not PeerClass.CLOSED or seen is None or seen.facts is None:
+            if kind is not PeerClass.CLOSED or seen is None or seen.facts is None or name in beside:
                 continue
             epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
             have = mine if takeover.received is None else mine.union(takeover.received)
             if epoch >= sight.own_epoch and not have.contains(seen.facts.gtid):
                 receive = Receive(1.0, seen.facts.gtid)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
-        stop = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        stop: tuple[Effect, ...] = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        stop = (*stop, *replicas.looks(takeover, sight))  # a planned move has not asked them yet
         return Due("stop-receiving", "stopping the IO thread", stop, within_s=STOP_S + limits.deadline_s)
     if takeover.drained is None:
         return Due("drain", "applying what was received", (Drain(1.0),), within_s=limits.drain_s_max)
-    return replicas.fetch(takeover, sight)
+    return replicas.fetch(takeover, sight, beside)
+
+
+def _beside(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> list[str]:
+    """The closed peers of a circle of which nothing comes by itself: this node's only source is another one, and is
+    gone. Once nothing is received any more, that is so of all."""
+    closed = [name for name, kind in found.items() if kind is PeerClass.CLOSED]
+    if takeover.stopped:
+        return closed if len(sight.peers) > 1 else []
+    channels = sight.server.facts.channels if sight.server and sight.server.facts else None
+    if channels is None or len(channels) != 1:
+        return []
+    source = next((p for p in sight.peers.values() if p.node.address == channels[0].source_host), None)
+    return [] if source is None or source.answered else [name for name in closed if name != source.node.name]
 
 
 def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
