@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from core import CLOSED_FACTS, PEER_FACTS, PROCESS, Core, guarded_writer, standby, writer
-from healthy import CHANNEL, GTIDS, POLICY
+from healthy import CHANNEL, GTIDS, POLICY, REPLICA
 
 from vipguard.agent.event import AddressSeen, KeepalivedSeen, ProcessExiting, Tick, TrackSeen
 from vipguard.agent.world import Closing, Writing
@@ -61,6 +61,14 @@ def test_an_open_server_is_adopted_when_the_memory_says_who_opened_it() -> None:
     core.look()
     assert core.sent(do.PrepareOpen) == [do.PrepareOpen(0.5, adopt=True)]
     assert not core.sent(do.WriteTrack) and core.track == "1"
+
+
+def test_a_writer_that_the_configuration_makes_a_replica_is_closed() -> None:
+    """The others count it no more as one that may write."""
+    core = starting()
+    core.world = replace(core.world, policy=REPLICA.policy)
+    core.look()
+    assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "not-taken-over"
 
 
 @pytest.mark.parametrize(

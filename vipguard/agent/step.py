@@ -75,7 +75,8 @@ def _starting(draft: Draft) -> None:
             return
         phases.rest(draft, "started", "agent-started")
         return
-    if done is None or not sight.vip_here or done.boot_id != world.boot_id or done.process != facts.process:
+    foreign = done is None or done.boot_id != world.boot_id or done.process != facts.process
+    if done is None or foreign or not sight.vip_here or world.policy.me.is_replica:
         _close(
             draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
         )
