@@ -28,7 +28,7 @@ class Loss:
 
 
 def account(have: GtidSet, sight: Sight, before: str | None) -> Loss:
-    """What this node, having `have` as it opens, lacks of what node `before`, the last writer, may have acknowledged."""
+    """What this node, having `have` as it opens, lacks of what `before`, the last writer, may have acknowledged."""
     old = sight.peers.get(before) if before is not None else None
     if old is None:
         return Loss("lost-none", "no other node has written")
@@ -54,8 +54,8 @@ def account(have: GtidSet, sight: Sight, before: str | None) -> Loss:
 
 
 def last_writer(sight: Sight) -> str | None:
-    """The node that wrote last, by the newest epoch row; None where nobody has. To be asked as a takeover begins: once it
-    has opened, the newest row is its own."""
+    """The node that wrote last, by the newest epoch row; None where nobody has. To be asked as a takeover begins: once
+    it has opened, the newest row is its own."""
     others = (*sight.peers.values(), *sight.replicas.values())
     newest = max([sight.server, *(peer.last for peer in others)], key=epoch_of)
     row = newest.facts.epoch if newest is not None and newest.facts is not None else None
