@@ -63,6 +63,7 @@ class Gate:
     def __init__(self, cluster: str, vip_ip: str) -> None:
         self._set = ["inet", table_name(cluster), "shut"]
         self._element = f"element {' '.join(self._set)} {{ {vip_ip} }}"
+        self._remove = f"add {self._element}\ndelete {self._element}\n"
         self._lock = threading.Lock()
         self._opener: subprocess.Popen[bytes] | None = None
         self._may_be_shut = True  # by a guard before this one
@@ -73,6 +74,9 @@ class Gate:
         with self._lock:
             self._may_be_shut = True
             _nft(["-f", "-"], f"add {self._element}\ndelete {self._element}\nadd {timed}\n")
+            if self._opener is not None and _told(self._opener):
+                _end(self._opener)
+                self._opener = None
             if self._opener is None:  # started now, so that opening is quick
                 with contextlib.suppress(OSError):
                     self._opener = subprocess.Popen(
@@ -82,11 +86,20 @@ class Gate:
                         stderr=subprocess.DEVNULL,
                     )
 
+    def begin_opening(self) -> None:
+        """Give the word and do not wait for its effect; `open` does."""
+        with self._lock:
+            opener = self._opener
+            if self._may_be_shut and opener is not None and opener.stdin is not None and not _told(opener):
+                with contextlib.suppress(OSError):  # it died: `open` finds out
+                    opener.stdin.write(self._remove.encode())
+                    opener.stdin.close()
+
     def open(self) -> None:
         """Raises CouldNotDo when it may be shut still; it opens by itself after SHUT_S."""
         with self._lock:
             opener, self._opener = self._opener, None
-            text = f"add {self._element}\ndelete {self._element}\n"
+            text = self._remove
             if not self._may_be_shut or (opener is not None and _done_by(opener, text)):
                 self._may_be_shut = False
                 _end(opener)
@@ -110,9 +123,16 @@ class Gate:
             _end(self._opener)
 
 
+def _told(opener: subprocess.Popen[bytes]) -> bool:
+    return opener.stdin is None or opener.stdin.closed
+
+
 def _done_by(opener: subprocess.Popen[bytes], text: str) -> bool:
     try:
-        opener.communicate(text.encode(), _NFT_S_MAX)
+        if _told(opener):
+            opener.wait(_NFT_S_MAX)
+        else:
+            opener.communicate(text.encode(), _NFT_S_MAX)
     except (OSError, subprocess.TimeoutExpired):
         _end(opener)
     return opener.returncode == 0

@@ -11,7 +11,6 @@ from dataclasses import replace
 from ..model.effect import (
     Announce,
     AskArp,
-    AwaitPeer,
     Care,
     Claim,
     Closed,
@@ -59,7 +58,7 @@ from .fold import see_address, see_gone, see_peer, see_server
 from .world import Closing, Invited, Taking, Writing
 
 #: due again by themselves
-AGAIN = (AwaitPeer, Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
+AGAIN = (Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
 COUNTED = (
     Claim,
     AskArp,
@@ -169,8 +168,6 @@ def succeeded(draft: Draft, did: Did) -> None:
             phases.given_back(draft, effect.node)
         case ResetClients(), _ if isinstance(draft.world.phase, Closing):
             draft.set(phase=replace(draft.world.phase, cut=True))
-        case AwaitPeer(), _:
-            move.awaited(draft)
         case ShutGate(), _:
             move.gate_shut(draft)
         case RemoveVip(), _:

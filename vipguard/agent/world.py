@@ -78,7 +78,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Handing:
-    """Closed for a planned move, with the VIP still here: `node` must have `gtid` first; `ready` when it told so.
+    """Closed for a planned move, with the VIP still here: `node` must have `gtid` first.
 
     `back_s`: since when this node means to open again, and waits for the target's claim to end.
     """
@@ -86,7 +86,6 @@ class Handing:
     node: str
     gtid: GtidSet
     since_s: float
-    ready: bool = False
     back_s: float | None = None
 
 

@@ -24,7 +24,7 @@ from vipguard.model.policy import Policy
 __all__ = ["load"]
 
 FILE_BYTES_MAX = 1_000_000
-PRIORITY_MAX = 200
+PRIORITY_MAX = 250
 PRIORITY_STEP = 10
 NODE_NAME_MAX = 64
 SERVER_ID_MAX = 2**32 - 1
