@@ -118,7 +118,6 @@ class Hands:
 
     def close(self) -> None:
         """Let the workers end; what hangs ends with the process."""
-        self._gate.close()
         for worker in self._workers.values():
             worker.put(None)
 
@@ -283,9 +282,8 @@ class Hands:
         if left_s <= 0:
             raise CouldNotDo("open: this worker came to it too late", refused=True)
         opener.open(Deadline(min(left_s, effect.deadline_s)))
-        self._gate.begin_opening()
+        self._gate.open()  # clients need some milliseconds to come back, and the epoch row as many to be written
         opener.write_epoch(self.policy.cluster, effect.row, deadline)
-        self._gate.open()
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)

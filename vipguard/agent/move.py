@@ -33,6 +33,13 @@ def begin(draft: Draft, phase: Writing) -> bool:
     """Take an order up: True when the writer is closing now."""
     node = switchover.target(draft.sight)
     if node is None or draft.world.declined or draft.sight.paused is not None:
+        if phase.ordered_s is not None:
+            draft.set(phase=replace(phase, ordered_s=None))
+        return False
+    ordered_s = draft.now_s if phase.ordered_s is None else phase.ordered_s
+    waits = draft.now_s - ordered_s < switchover.NEAR_S
+    if waits and not switchover.near(node, draft.world.server_before, draft.sight):
+        draft.set(phase=replace(phase, ordered_s=ordered_s))
         return False
     draft.note("switchover-begins", "ordered", node=node, epoch=phase.epoch)
     closing = Closing("switchover", f"the writer moves to {node}", draft.now_s, to=node, epoch=phase.epoch)

@@ -50,11 +50,13 @@ class Taking:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Open by right. `opener` is the connection that holds the open lock; None while it must be regained."""
+    """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
+    since when a planned move waits for its target to come near."""
 
     epoch: int
     opener: int | None
     since_s: float
+    ordered_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
