@@ -111,11 +111,11 @@ def test_the_writer_is_moved_away_before_its_maintenance_begins(guarded: Guarded
     assert code == 2 and f"{writer.name} is the writer. Move it to another node first? [y/N]" in text, text
     with faults.kill_agent(standby):
         done = writer.vipguard(*on, "--switchover", check=False, timeout_s=40)
-        assert done.returncode == 1 and f"by not-taken-up {writer.name} was not moved away" in done.stderr, done.stderr
+        assert done.returncode == 1 and f"{writer.name} was not moved away (not-taken-up)" in done.stderr, done.stderr
     guarded.wait_track(standby, "1")
     with guarded.applier_stopped(standby):
         done = standby.vipguard(*on, "--node", writer.name, "--switchover", check=False)
-        assert done.returncode == 2 and f"by replication {writer.name} was not moved away" in done.stderr, done.stderr
+        assert done.returncode == 2 and f"{writer.name} was not moved away (replication)" in done.stderr, done.stderr
     guarded.wait_track(standby, "1")
     assert guarded.lab.writer() is writer and "no node is in maintenance" in writer.vipguard("maintenance").stdout
     code, text = on_a_terminal(writer, b"y\n", *on)

@@ -128,7 +128,7 @@ def _move_away(policy: Policy, target: str, unasked: bool) -> int:
         return 2
     moved = move_writer(policy, None)
     if moved.code:
-        click.echo(f"vipguard: by {moved.rule} {target} was not moved away, so it is not in maintenance", err=True)
+        click.echo(f"vipguard: {target} was not moved away ({moved.rule}), so it is not in maintenance", err=True)
     return moved.code
 
 

@@ -187,7 +187,7 @@ def _node(at: At, name: str, table: Any, place: int) -> model.Node:
     if role == "replica" and "priority" in table:
         remedy = "remove it, or the role: a replica never becomes the writer"
         raise (at / "priority").wrong("is said of a replica", remedy)
-    priority = 0 if role == "replica" else need(at, table, "priority", int, "200")
+    priority = 0 if role == "replica" else need(at, table, "priority", int, "250")
     if priority > PRIORITY_MAX:
         remedy = f"choose at most {PRIORITY_MAX}: above it two nodes hold the VIP for some milliseconds"
         raise (at / "priority").wrong(f"is {shown(priority)}", remedy)
