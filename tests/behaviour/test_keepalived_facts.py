@@ -9,6 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,10 @@ def test_fault_hands_over_and_the_vip_is_gone_before_the_line_is_read(a: Host, b
     assert (a.has_vip, b.has_vip) == (False, True)
 
 
+def _left_since(host: Host, at_s: float) -> bool:
+    return (host.adverts.drain().left_at_s or 0.0) > at_s
+
+
 @pytest.mark.parametrize("priority", [100, 230, 250])
 def test_after_a_priority_of_0_a_backup_waits_its_skew_and_no_longer(a: Host, b: Host, priority: int) -> None:
     """The best of five: what comes on top is the scheduler's. The second 0 begins it anew."""
@@ -111,9 +116,9 @@ def test_after_a_priority_of_0_a_backup_waits_its_skew_and_no_longer(a: Host, b:
     waited: list[float] = []
     for _ in range(5):
         time.sleep(DOWN_S)
-        began_s = b.adverts.drain().looked_at_s
+        began_s = b.adverts.drain().looked_at_s or 0.0
         a.say("0")
-        wait_until(lambda: (b.adverts.drain().left_at_s or 0.0) > (began_s or 0.0), WITHIN_S, b.describe, every_s=0.001)
+        wait_until(partial(_left_since, b, began_s), WITHIN_S, b.describe, every_s=0.001)
         seen = b.adverts.drain()
         assert seen.left_at_s is not None and seen.heard["10.73.0.1"][1] == 0
         waited.append(seen.left_at_s - seen.heard["10.73.0.1"][0])

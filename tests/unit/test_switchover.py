@@ -80,6 +80,19 @@ def test_an_order_without_the_targets_claim_moves_nothing() -> None:
     assert one.phase == "Writing" and not one.sent(do.CloseServer)
 
 
+def test_clients_are_cut_when_the_target_is_near_or_does_not_come_near_within_a_second() -> None:
+    for comes in (True, False):
+        one = ordered(claimed=False)
+        assert one.facts is not None and one.peer is not None
+        one.facts = replace(one.facts, gtid=AHEAD.union(GtidSet.parse("mariadb", "1-1-5000")), claim_lock=77)
+        one.wait(0.5)
+        assert one.phase == "Writing" and not one.sent(do.ResetClients)
+        if comes:
+            one.peer = replace(one.peer, gtid=one.facts.gtid)
+        one.wait(0.2 if comes else 0.7)
+        assert one.phase == "Closing" and one.sent(do.ResetClients)
+
+
 def test_clients_are_reset_before_the_server_is_read_only_and_the_vip_stays() -> None:
     one = ordered()
     assert isinstance(one.world.phase, Closing) and one.sent(do.ResetClients) and not one.sent(do.CloseServer)
