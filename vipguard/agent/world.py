@@ -65,7 +65,7 @@ class Closing:
 
     `kill`: at once, because commits wait on a node that is cut off or superseded. `to`: a planned move to that node,
     which kills nothing and leaves the writer of `epoch` open when it cannot be closed; its clients are `cut` first, so
-    that none of them is told that the server is read-only.
+    that none of them is told that the server is read-only, and `since_s` is when they were.
     """
 
     rule: str
