@@ -9,13 +9,14 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from vrrp import VIP, WITHIN_S, Host, Settings, hosts
 
 from vipguard.lab.wait import wait_until
-from vipguard.model.vrrp import down_timer_s
+from vipguard.model.vrrp import down_timer_s, skew_s
 
 pytestmark = pytest.mark.behaviour
 DOWN_S = down_timer_s(100, 0.1)
@@ -99,6 +100,34 @@ def test_fault_hands_over_and_the_vip_is_gone_before_the_line_is_read(a: Host, b
     a.wait_states("BACKUP 150", "MASTER 150", "FAULT 150", "BACKUP 150")
     time.sleep(2 * DOWN_S)
     assert (a.has_vip, b.has_vip) == (False, True)
+
+
+def _left_since(host: Host, at_s: float) -> bool:
+    return (host.adverts.drain().left_at_s or 0.0) > at_s
+
+
+@pytest.mark.parametrize("priority", [100, 230, 250])
+def test_after_a_priority_of_0_a_backup_waits_its_skew_and_no_longer(a: Host, b: Host, priority: int) -> None:
+    """The best of five: what comes on top is the scheduler's. The second 0 begins it anew."""
+    a.start(Settings(priority=150))
+    a.wait_vip()
+    b.start(Settings(priority=priority))
+    b.wait_states(f"BACKUP {priority}")
+    waited: list[float] = []
+    for _ in range(5):
+        time.sleep(DOWN_S)
+        began_s = b.adverts.drain().looked_at_s or 0.0
+        a.say("0")
+        wait_until(partial(_left_since, b, began_s), WITHIN_S, b.describe, every_s=0.001)
+        seen = b.adverts.drain()
+        assert seen.left_at_s is not None and seen.heard["10.73.0.1"][1] == 0
+        waited.append(seen.left_at_s - seen.heard["10.73.0.1"][0])
+        b.wait_vip()
+        a.say("1")
+        b.say("0")
+        a.wait_vip()
+        b.say("1")
+    assert skew_s(priority, 0.1) - 0.001 <= min(waited) <= skew_s(priority, 0.1) + 0.02, waited
 
 
 def test_with_nopreempt_a_priority_drop_never_fails_over(a: Host, b: Host) -> None:

@@ -140,21 +140,23 @@ def test_a_shut_gate_refuses_newcomers_and_leaves_the_others_alone(nets: tuple[N
             with pytest.raises(ConnectionResetError):
                 near.recv(1)
             assert attempt(client, vip) == "ConnectionRefusedError", "who comes back at once is not taken in"
-    gate.close()
 
 
-def test_a_gate_that_a_guard_before_left_shut_is_opened(nets: tuple[Net, Net]) -> None:
+def test_a_gate_that_a_guard_before_left_shut_is_opened_without_a_program(
+    nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, client = nets
     aimed_here(server, client, VIP4)
     with server.inside():
         nft.install("orders", "eth0", VIP4, PORT)
         before = nft.Gate("orders", VIP4)
         before.shut()
-        before.close()
     with here(server, VIP4):
         assert attempt(client, VIP4) == "ConnectionRefusedError"
+        monkeypatch.setenv("PATH", "/nowhere")
         with server.inside():
             nft.Gate("orders", VIP4).open()
+        monkeypatch.undo()
         assert attempt(client, VIP4, timeout_s=3) == "connected"
 
 
@@ -166,7 +168,6 @@ def test_a_gate_that_nobody_opens_opens_by_itself(nets: tuple[Net, Net], monkeyp
         nft.install("orders", "eth0", VIP4, PORT)
         gate = nft.Gate("orders", VIP4)
         gate.shut()
-        gate.close()
     with here(server, VIP4):
         assert attempt(client, VIP4) == "ConnectionRefusedError"
         wait_until(lambda: attempt(client, VIP4) == "connected", 5, "the gate to open")
@@ -183,7 +184,6 @@ def test_without_its_rules_there_is_no_gate(nets: tuple[Net, Net], monkeypatch: 
         with pytest.raises(CouldNotDo, match="the program nft is missing"):
             gate.shut()
         gate.open()
-        gate.close()
 
 
 def test_not_on_a_port_of_a_bridge(nets: tuple[Net, Net]) -> None:

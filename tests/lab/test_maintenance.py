@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pty
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -88,10 +91,47 @@ def test_a_standby_in_maintenance_whose_writer_died_opens_at_the_operators_word(
     writer.mysqld.start()
 
 
+def on_a_terminal(node: Node, said: bytes, *argv: str) -> tuple[int, str]:
+    """The exit code and the output of a command whose operator types `said` when he is asked."""
+    ours, theirs = pty.openpty()
+    process = node.popen([*node.vipguard_argv, *argv], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    os.close(theirs)
+    try:
+        os.write(ours, said)
+        return process.wait(40), str(process.communicate()[0])
+    finally:
+        os.close(ours)
+
+
+def test_the_writer_is_moved_away_before_its_maintenance_begins(guarded: Guarded) -> None:
+    """Asked on a terminal, told by the option, and not at all where the move is refused or goes back."""
+    writer, standby = guarded.writer, guarded.standby
+    on, off = ("maintenance", "on", "--reason", "new disk"), ("maintenance", "off", "--node", writer.name)
+    code, text = on_a_terminal(writer, b"\n", *on)
+    assert code == 2 and f"{writer.name} is the writer. Move it to another node first? [y/N]" in text, text
+    with faults.kill_agent(standby):
+        done = writer.vipguard(*on, "--switchover", check=False, timeout_s=40)
+        assert done.returncode == 1 and f"{writer.name} was not moved away (not-taken-up)" in done.stderr, done.stderr
+    guarded.wait_track(standby, "1")
+    with guarded.applier_stopped(standby):
+        done = standby.vipguard(*on, "--node", writer.name, "--switchover", check=False)
+        assert done.returncode == 2 and f"{writer.name} was not moved away (replication)" in done.stderr, done.stderr
+    guarded.wait_track(standby, "1")
+    assert guarded.lab.writer() is writer and "no node is in maintenance" in writer.vipguard("maintenance").stdout
+    code, text = on_a_terminal(writer, b"y\n", *on)
+    assert code == 0 and f"{standby.name} is the writer: " in text and f"{writer.name} IS IN MAINTENANCE" in text, text
+    guarded.wait_track(writer, "0")
+    assert guarded.lab.writer() is standby and standby.vipguard(*off).returncode == 0
+    guarded.wait_track(writer, "1")
+    done = standby.vipguard("maintenance", "on", "--switchover", timeout_s=40)
+    assert guarded.lab.writer() is writer and f"{standby.name} IS IN MAINTENANCE" in done.stdout
+    assert writer.vipguard("maintenance", "off", "--node", standby.name).returncode == 0
+
+
 def test_the_writer_is_not_put_into_maintenance_and_mistakes_are_named(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
     for argv, code, words in (
-        (["--node", writer.name], 2, "`vipguard switchover` moves it away first"),
+        (["--node", writer.name], 2, "`vipguard switchover` moves it away first, or --switchover here"),
         (["--node", "db9"], 2, "there is no node 'db9'"),
         (["--cluster", "--node", standby.name], 2, "not both"),
         (["--for", "soon"], 2, "is no duration"),

@@ -81,20 +81,6 @@ def release(agent: Agent, effect: do.Release) -> Steps:
     return None
 
 
-def await_peer(agent: Agent, effect: do.AwaitPeer) -> Steps:
-    conn, until_s = Conn(agent, agent.host.cluster.hosts[effect.node]), agent.engine.now + effect.deadline_s
-    try:
-        while True:
-            have = must((yield Ask(conn, lambda server, _: server.gtid(), until_s)), "await")
-            if have.contains(effect.gtid):
-                return have
-            if agent.engine.now > until_s - 0.02:
-                raise Fail("did not come in time")
-            yield 0.005
-    finally:
-        conn.hang_up()
-
-
 def fence_peer(agent: Agent, effect: do.FencePeer) -> Steps:
     """The operator's command switches the peer's power off, where it is within reach of that."""
     yield agent.engine.between(0.1, 1.0)
@@ -129,6 +115,11 @@ def remove_vip(agent: Agent, effect: do.RemoveVip) -> Steps:
 def reset_clients(agent: Agent, effect: do.ResetClients) -> Steps:
     yield agent.engine.between(0.0005, 0.004)
     agent.host.cluster.clients_reset(agent.host)
+
+
+def prepare_close(agent: Agent, effect: do.PrepareClose) -> Steps:
+    """Sessions change nothing; the model's close makes its own."""
+    yield agent.engine.between(0.0005, 0.004)
 
 
 def shut_gate(agent: Agent, effect: do.ShutGate) -> Steps:
@@ -183,9 +174,9 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.SetSource: set_source,
     do.Mute: mute,
     do.WriteMark: write_mark,
-    do.AwaitPeer: await_peer,
     do.FencePeer: fence_peer,
     do.Announce: announce,
+    do.PrepareClose: prepare_close,
     do.CloseServer: close_server,
     do.KillServer: kill_server,
     do.RunHooks: run_hooks,

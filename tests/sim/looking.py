@@ -60,6 +60,8 @@ def probe_server(agent: Agent, effect: do.ProbeServer) -> Steps:
 
 
 def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:
+    if effect.after_s:
+        yield effect.after_s
     return (yield from look(agent, agent.peers[effect.node], effect.deadline_s, effect.channels))
 
 

@@ -228,7 +228,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("nodes.db2.server_id", 1, "nodes.db2.server_id", "so is node db1's; give each node its own server_id"),
     ("nodes.db2.server_id", 2**32, "nodes.db2.server_id", "choose 1 to 4294967295"),
     ("nodes.db2.priority", None, "nodes.db2.priority", "is missing"),
-    ("nodes.db2.priority", 201, "nodes.db2.priority", "at most 200"),
+    ("nodes.db2.priority", 251, "nodes.db2.priority", "at most 250"),
     (
         "nodes.db2.priority",
         191,

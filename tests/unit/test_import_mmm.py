@@ -97,8 +97,8 @@ def test_the_pair_of_every_tutorial(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert (str(policy.vip.address), policy.vip.interface) == ("192.168.172.152/32", "eth0")
     assert [(n.name, n.address, n.priority) for n in policy.nodes] == [
-        ("db1", "192.168.172.134", 200),
-        ("db2", "192.168.172.135", 180),
+        ("db1", "192.168.172.134", 250),
+        ("db2", "192.168.172.135", 230),
     ]
     assert policy.replication and policy.replication.user == "replicant"
     assert '[[reader]]' in out and '"192.168.172.153/32"' in out and '"192.168.172.154/32"' in out
@@ -112,7 +112,7 @@ def test_masters_slaves_readers_a_preference_and_the_monitors_settings(run: Run,
     policy = filled(out, tmp_path)
     assert policy.cluster == "C1"
     assert policy.vip.interface == "bond0"  # not the label bond0:1
-    assert {n.name: n.priority for n in policy.nodes if n.name in ("db1", "db2")} == {"db1": 180, "db2": 200}
+    assert {n.name: n.priority for n in policy.nodes if n.name in ("db1", "db2")} == {"db1": 230, "db2": 250}
     assert policy.witnesses == ("10.0.0.1",)
     assert (policy.damping.losses_max, policy.damping.window_s, policy.limits.lag_s_max) == (5, 1800, 30)
     for name in ("db3", '"db4.example.com"'):
@@ -125,7 +125,7 @@ def test_masters_slaves_readers_a_preference_and_the_monitors_settings(run: Run,
 def test_a_second_exclusive_role_is_a_reader_and_a_third_master_a_node(run: Run, tmp_path: Path) -> None:
     _, out, err = run(SAMPLES / "busy/mmm_mon.conf")
     policy = filled(out, tmp_path)
-    assert [n.priority for n in policy.nodes if n.name in ("alpha", "beta", "gamma")] == [200, 180, 160]
+    assert [n.priority for n in policy.nodes if n.name in ("alpha", "beta", "gamma")] == [250, 230, 210]
     assert policy.mysql.port == 3307
     assert policy.replication and policy.replication.user == "vipguard_repl"
     assert '"172.16.4.101/32"' in out and 'prefer = "gamma"' in out

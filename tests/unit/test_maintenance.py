@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from dataclasses import replace
 
 import click
 import core
 import pytest
 from core import CLOSED_FACTS, Core
+from healthy import POLICY
 
+from vipguard.act import maintenance as act
 from vipguard.agent.event import AddressSeen, Command, ProcessExiting
 from vipguard.agent.world import begin
+from vipguard.cli import main, moving
+from vipguard.cli import maintenance as cli
+from vipguard.cli.app import App
 from vipguard.cli.maintenance import Duration
+from vipguard.cli.moving import Moved
 from vipguard.cli.status import maintenance_line
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.memory import Memory
+from vipguard.model.policy import Policy
 
 OUT = (Maintenance("db1", 1_700_000_000, None, "new disk"),)
 PEER_OUT = (Maintenance("db2", 1_700_000_000, None, "new disk"),)
@@ -197,3 +207,60 @@ def test_a_row_is_told_as_a_sentence() -> None:
     assert maintenance_line(row).startswith("db2 IS IN MAINTENANCE since ")
     assert maintenance_line(row).endswith(", until it is ended: new disk")
     assert "THE CLUSTER IS PAUSED since" in maintenance_line({**row, "node": "*", "until_s": 60, "reason": ""})
+
+
+# -- the writer is moved away first
+
+
+@pytest.mark.parametrize(
+    ("argv", "terminal", "typed", "moved", "code", "said"),
+    [
+        ([], False, "", None, 2, "`vipguard switchover` moves it away first, or --switchover here; nothing was done"),
+        ([], True, "\n", None, 2, "db1 stays the writer: nothing was done"),
+        ([], True, "n\n", None, 2, "db1 stays the writer: nothing was done"),
+        ([], True, "", None, 130, ""),
+        ([], True, "y\n", Moved(2, "replication"), 2, "db1 was not moved away (replication), so it is not in"),
+        (["--switchover"], False, "", Moved(1, "called-off"), 1, "db1 was not moved away (called-off)"),
+        (["--switchover"], True, "", Moved(3, "interrupted"), 3, "db1 was not moved away (interrupted)"),
+        ([], True, "y\n", Moved(0, "moved"), 0, ""),
+        (["--switchover"], False, "", Moved(0, "moved"), 0, ""),
+    ],
+)
+def test_the_writers_maintenance_begins_only_after_it_was_moved_away(
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    terminal: bool,
+    typed: str,
+    moved: Moved | None,
+    code: int,
+    said: str,
+) -> None:
+    """No answer at all, Ctrl-C or the end of the input, is a no."""
+    begun, writers, moves = [], ["db1"], []
+
+    def move_writer(policy: Policy, to: str | None) -> Moved:
+        assert moved is not None
+        moves.append(to)
+        writers[0] = "db1" if moved.code else "db2"
+        return moved
+
+    monkeypatch.setattr(App, "policy", lambda _: POLICY)
+    monkeypatch.setattr(cli, "_writer", lambda _: next(node for node in POLICY.nodes if node.name == writers[0]))
+    monkeypatch.setattr(cli, "_wait_heard", lambda *_: None)
+    monkeypatch.setattr(moving, "move_writer", move_writer)
+    monkeypatch.setattr(act, "begin", lambda policy, writer, row, deadline: begun.append((writer.name, row.node)))
+    monkeypatch.setattr(sys, "stdin", Typed(typed, terminal))
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        assert main.run(["--config", "/nonexistent", "maintenance", "on", *argv]) == code
+    assert begun == ([("db2", "db1")] if code == 0 else []) and len(moves) == (moved is not None)
+    assert said in errors.getvalue(), errors.getvalue()
+
+
+class Typed(io.StringIO):
+    def __init__(self, text: str, terminal: bool) -> None:
+        super().__init__(text)
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal

@@ -80,6 +80,19 @@ def test_an_order_without_the_targets_claim_moves_nothing() -> None:
     assert one.phase == "Writing" and not one.sent(do.CloseServer)
 
 
+def test_clients_are_cut_when_the_target_is_near_or_does_not_come_near_within_a_second() -> None:
+    for comes in (True, False):
+        one = ordered(claimed=False)
+        assert one.facts is not None and one.peer is not None
+        one.facts = replace(one.facts, gtid=AHEAD.union(GtidSet.parse("mariadb", "1-1-5000")), claim_lock=77)
+        one.wait(0.5)
+        assert one.phase == "Writing" and not one.sent(do.ResetClients)
+        if comes:
+            one.peer = replace(one.peer, gtid=one.facts.gtid)
+        one.wait(0.2 if comes else 0.7)
+        assert one.phase == "Closing" and one.sent(do.ResetClients)
+
+
 def test_clients_are_reset_before_the_server_is_read_only_and_the_vip_stays() -> None:
     one = ordered()
     assert isinstance(one.world.phase, Closing) and one.sent(do.ResetClients) and not one.sent(do.CloseServer)
@@ -89,18 +102,19 @@ def test_clients_are_reset_before_the_server_is_read_only_and_the_vip_stays() ->
 
 def test_the_vip_is_let_go_when_the_target_has_everything() -> None:
     one = handing()
-    assert one.sent(do.AwaitPeer) == [do.AwaitPeer(1.0, "db2", AHEAD)] and not one.sent(do.WriteTrack)
-    one.do(do.AwaitPeer)
+    assert any(probe.after_s for probe in one.sent(do.ProbePeer)) and not one.sent(do.WriteTrack)
+    assert one.peer is not None
+    one.peer = replace(one.peer, gtid=AHEAD)
+    one.do(do.ProbePeer)
     assert one.phase == "Resting" and one.sent(do.WriteTrack) == [do.WriteTrack(1.0, "0")]
     assert "target-has-all" in one.rules and "takeover-parked" in one.rules
 
 
-def test_a_target_that_is_seen_to_have_everything_needs_no_waiting() -> None:
-    one = handing()
-    assert one.peer is not None
-    one.peer = replace(one.peer, gtid=AHEAD)
-    one.look()
-    assert one.phase == "Resting" and one.sent(do.WriteTrack)
+def test_the_sessions_of_the_close_are_made_once_while_clients_still_write() -> None:
+    one = ordered()
+    assert one.sent(do.PrepareClose) and one.sent(do.ResetClients)
+    one.do(do.PrepareClose)
+    assert not one.sent(do.PrepareClose) and not one.sent(do.CloseServer), "not again, and nothing before the cut"
 
 
 def test_a_server_that_cannot_be_closed_in_time_is_not_killed_and_stays_the_writer() -> None:

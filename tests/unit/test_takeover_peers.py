@@ -38,6 +38,19 @@ def test_a_writer_by_right_gets_the_vip_back_and_is_not_touched() -> None:
     assert core.peer is not None and not core.peer.closed
 
 
+def test_a_writer_whose_keepalived_is_just_about_to_remove_the_vip_is_asked_again() -> None:
+    core = standby()
+    core.arp["10.73.0.100"] = True
+    core.move_vip(True)
+    core.go(do.ProbePeer)
+    core.do(do.ProbePeer)
+    assert waiting(core) == "peer-leaving" and all(probe.after_s for probe in core.sent(do.ProbePeer))
+    core.arp["10.73.0.100"] = False
+    core.now += 0.03
+    core.go()
+    assert "peer-legit" not in core.rules and core.phase == "Writing"
+
+
 def test_an_epoch_that_was_only_reserved_makes_no_writer_less_legit() -> None:
     core = standby(memory=Memory(epoch=9))
     core.arp["10.73.0.100"] = True

@@ -8,7 +8,6 @@ connects to a server that is about to be closed, or is not open yet.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import re
 import subprocess
@@ -16,8 +15,11 @@ import threading
 from pathlib import Path
 
 from ..errors import CouldNotDo
+from . import nft_set
 
 _NFT_S_MAX = 5.0
+SET = "shut"
+_NEW = "tcp flags & (syn | ack) == syn"
 SHUT_S = 15  # by itself the gate opens then, should nobody be left to do it
 
 
@@ -42,13 +44,13 @@ def ruleset(cluster: str, interface: str, vip_ip: str, port: int) -> str:
     return f"""table inet {table}
 delete table inet {table}
 table inet {table} {{
-    set shut {{
+    set {SET} {{
         type {kind}; flags timeout;
     }}
     chain refuse {{
         type filter hook prerouting priority raw; policy accept;
         {rule(interface, vip_ip, port)}
-        iifname "{interface}" {family} daddr @shut tcp dport {port} tcp flags & (syn | ack) == syn reject with tcp reset
+        iifname "{interface}" {family} daddr @{SET} tcp dport {port} {_NEW} reject with tcp reset
     }}
 }}
 """
@@ -61,10 +63,9 @@ class Gate:
     """
 
     def __init__(self, cluster: str, vip_ip: str) -> None:
-        self._set = ["inet", table_name(cluster), "shut"]
-        self._element = f"element {' '.join(self._set)} {{ {vip_ip} }}"
+        self._table, self._ip = table_name(cluster), vip_ip
+        self._element = f"element inet {self._table} {SET} {{ {vip_ip} }}"
         self._lock = threading.Lock()
-        self._opener: subprocess.Popen[bytes] | None = None
         self._may_be_shut = True  # by a guard before this one
 
     def shut(self) -> None:
@@ -73,55 +74,16 @@ class Gate:
         with self._lock:
             self._may_be_shut = True
             _nft(["-f", "-"], f"add {self._element}\ndelete {self._element}\nadd {timed}\n")
-            if self._opener is None:  # started now, so that opening is quick
-                with contextlib.suppress(OSError):
-                    self._opener = subprocess.Popen(
-                        ["nft", "-f", "-"],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
 
     def open(self) -> None:
         """Raises CouldNotDo when it may be shut still; it opens by itself after SHUT_S."""
         with self._lock:
-            opener, self._opener = self._opener, None
-            text = f"add {self._element}\ndelete {self._element}\n"
-            if not self._may_be_shut or (opener is not None and _done_by(opener, text)):
-                self._may_be_shut = False
-                _end(opener)
-                return
-            try:
-                _nft(["-f", "-"], text)
-            except CouldNotDo:
-                if self._is_there():
-                    raise
+            if self._may_be_shut:
+                try:
+                    nft_set.delete_address(self._table, SET, self._ip)
+                except CouldNotDo:
+                    _nft(["-f", "-"], f"add {self._element}\ndelete {self._element}\n")
             self._may_be_shut = False
-
-    def _is_there(self) -> bool:
-        try:
-            _nft(["list", "set", *self._set])
-        except CouldNotDo:
-            return False
-        return True
-
-    def close(self) -> None:
-        with self._lock:
-            _end(self._opener)
-
-
-def _done_by(opener: subprocess.Popen[bytes], text: str) -> bool:
-    try:
-        opener.communicate(text.encode(), _NFT_S_MAX)
-    except (OSError, subprocess.TimeoutExpired):
-        _end(opener)
-    return opener.returncode == 0
-
-
-def _end(opener: subprocess.Popen[bytes] | None) -> None:
-    if opener is not None and opener.poll() is None:
-        opener.kill()
-        opener.communicate()
 
 
 def install(cluster: str, interface: str, vip_ip: str, port: int) -> None:

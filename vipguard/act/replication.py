@@ -99,17 +99,6 @@ def wait_applied(session: Session, deadline: Deadline) -> GtidSet:
             _wait_slice(session, missing, "not all that was received is applied", deadline)
 
 
-def wait_has(session: Session, target: GtidSet, deadline: Deadline) -> GtidSet:
-    """Wait until the server has applied or written all of `target`; what it has then. Raises Silent at the deadline."""
-    with step("have everything"):
-        dialect = dialect_of(session.flavor)
-        while True:
-            own = dialect.read_gtid(session.ask((dialect.own_gtid(),), deadline)[0][0])
-            if own.contains(target):
-                return own
-            _wait_slice(session, target.minus(own), f"{_brief(target.minus(own))} is not there yet", deadline)
-
-
 def drop_half_received(session: Session, deadline: Deadline) -> bool:
     """Roll back a transaction that a dead source left half sent; True when there was one.
 

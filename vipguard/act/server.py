@@ -186,10 +186,10 @@ class _Closing:
 
     def _clear(self) -> int:
         """End the client sessions that there were; how many are left at the deadline. Later ones find it read-only."""
-        left = self._kill_clients()
+        left, wait_s = self._kill_clients(), FIRST_S / 2
         while left - self.refused and self.deadline.remaining() >= ROUND_S:
-            time.sleep(ROUND_S)
-            left &= self._kill_clients()
+            time.sleep(wait_s)
+            left, wait_s = left & self._kill_clients(), min(2 * wait_s, ROUND_S)
         return len(left)
 
     def _kill_clients(self) -> set[int]:

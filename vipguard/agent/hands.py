@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -24,7 +25,6 @@ from ..act.replication import (
     start_replication,
     stop_receiving,
     wait_applied,
-    wait_has,
     wait_received,
 )
 from ..act.rescue import examine, rescue, restore_gtid
@@ -49,6 +49,7 @@ from .event import Claimed, Did, Failed, Looked, Prepared
 from .world import Flight
 
 ANNOUNCE_TIMES, ANNOUNCE_SPACING_S = 5, 0.1
+CLOSERS = 2  # sessions of one close
 DROP_S_MAX = 1.0  # for rolling back what a dead source left half sent
 _log = get_logger("agent")
 
@@ -102,6 +103,7 @@ class Hands:
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
+        self._closers: list[Session] = []  # made before the clients are cut
         self._gate = Gate(policy.cluster, policy.vip.ip)
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
         self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
@@ -116,7 +118,6 @@ class Hands:
 
     def close(self) -> None:
         """Let the workers end; what hangs ends with the process."""
-        self._gate.close()
         for worker in self._workers.values():
             worker.put(None)
 
@@ -134,6 +135,8 @@ class Hands:
         return self._probe.look(effect.deadline_s, self._now)
 
     def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:
+        if effect.after_s:
+            time.sleep(effect.after_s)
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
@@ -186,12 +189,6 @@ class Hands:
             effect.care,
         )
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
-
-    def await_peer(self, effect: do.AwaitPeer) -> GtidSet:
-        deadline = Deadline(effect.deadline_s)
-        node = next(node for node in self.policy.nodes if node.name == effect.node)
-        with contextlib.closing(Session.peer(node.address, self.policy.mysql, self._tls, deadline)) as session:
-            return wait_has(session, effect.gtid, deadline)
 
     def fence_peer(self, effect: do.FencePeer) -> None:
         node = next(node for node in self.policy.nodes if node.name == effect.node)
@@ -285,8 +282,8 @@ class Hands:
         if left_s <= 0:
             raise CouldNotDo("open: this worker came to it too late", refused=True)
         opener.open(Deadline(min(left_s, effect.deadline_s)))
+        self._gate.open()  # clients need some milliseconds to come back, and the epoch row as many to be written
         opener.write_epoch(self.policy.cluster, effect.row, deadline)
-        self._gate.open()
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
@@ -304,10 +301,24 @@ class Hands:
         with contextlib.closing(self._for_mark(deadline)) as session:
             write_mark(session, self.policy.cluster, effect.mark, deadline)
 
+    def prepare_close(self, effect: do.Effect) -> None:
+        deadline = Deadline(effect.deadline_s)
+        while len(self._closers) < CLOSERS:
+            self._closers.append(self._for_close(deadline))
+
     def close_server(self, effect: do.CloseServer) -> do.Closed:
         ours = self._probe.connection_id
         keep = frozenset() if ours is None else frozenset({ours})
-        result = close_server(self._for_close, keep, effect.deadline_s, effect.care)
+        ready, self._closers = self._closers, []
+
+        def connect(deadline: Deadline) -> Session:
+            return ready.pop() if ready else self._for_close(deadline)
+
+        try:
+            result = close_server(connect, keep, effect.deadline_s, effect.care)
+        finally:
+            for session in ready:
+                session.close()
         if result.left:
             _log.warning("closed", rule="sessions-left", left=result.left)
         return do.Closed(result.gtid, result.killed)
@@ -357,7 +368,6 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,
-    do.AwaitPeer: Hands.await_peer,
     do.FencePeer: Hands.fence_peer,
     do.StopReceiving: Hands.stop_receiving,
     do.StartReceiving: Hands.start_receiving,
@@ -375,6 +385,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Mute: Hands.mute,
     do.WriteMark: Hands.write_mark,
     do.Announce: Hands.announce,
+    do.PrepareClose: Hands.prepare_close,
     do.CloseServer: Hands.close_server,
     do.KillServer: Hands.kill_server,
     do.RunHooks: Hands.run_hooks,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.effect import AwaitPeer, DropOpener, PrepareOpen, ProbePeer, ShutGate
+from ..model.effect import DropOpener, PrepareClose, PrepareOpen, ProbePeer, ResetClients, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
 from ..notify.loss import last_writer
-from ..notify.takeover import Takeover, due_before_the_vip
+from ..notify.takeover import Takeover, due_before_the_vip, reserve
 from . import phases
 from .draft import Draft
 from .world import Closing, Handing, HoldOff, Invited, Resting, Taking, Writing
 
-AWAIT_S = 1.0
+LOOK_S = 0.003  # between two looks of the target at the writer: faster ones take processor time from the close
+HANDING_LOOK_S = 0.001  # and of the closed writer at the target, for which all clients wait
 LET_GO_S = 2.0  # the target takes over meanwhile; if it does not, this node is a candidate again
 
 
@@ -32,11 +33,25 @@ def begin(draft: Draft, phase: Writing) -> bool:
     """Take an order up: True when the writer is closing now."""
     node = switchover.target(draft.sight)
     if node is None or draft.world.declined or draft.sight.paused is not None:
+        if phase.ordered_s is not None:
+            draft.set(phase=replace(phase, ordered_s=None))
+        return False
+    ordered_s = draft.now_s if phase.ordered_s is None else phase.ordered_s
+    waits = draft.now_s - ordered_s < switchover.NEAR_S
+    if waits and not switchover.near(node, draft.world.server_before, draft.sight):
+        draft.set(phase=replace(phase, ordered_s=ordered_s))
         return False
     draft.note("switchover-begins", "ordered", node=node, epoch=phase.epoch)
     closing = Closing("switchover", f"the writer moves to {node}", draft.now_s, to=node, epoch=phase.epoch)
     draft.set(phase=closing)
     return True
+
+
+def cut(draft: Draft) -> None:
+    """The sessions of the close are made while clients are still served, and refused as newcomers; then all are cut."""
+    if "ResetClients" not in draft.world.flights:
+        draft.send(PrepareClose(draft.world.policy.limits.deadline_s))
+        draft.send(ResetClients(0.6, draft.world.process))
 
 
 def not_closed(draft: Draft, phase: Closing) -> None:
@@ -64,19 +79,14 @@ def handing(draft: Draft) -> None:
     elif (why := switchover.why_go_back(phase.node, phase.since_s, sight)) is not None:
         draft.note("switchover-abandoned", why[0], "warning", text=why[1])
         draft.set(phase=replace(phase, back_s=draft.now_s), declined=True)
-    elif phase.ready or switchover.has_all(phase.node, phase.gtid, sight):
+    elif switchover.has_all(phase.node, phase.gtid, sight):
         took_ms = round((draft.now_s - phase.since_s) * 1000, 1)
         draft.set(hold_off=HoldOff("switchover", f"the writer moves to {phase.node}", draft.now_s + LET_GO_S))
         draft.set(declined=True)
         draft.note("switchover-step", "target-has-all", node=phase.node, after_ms=took_ms, gtid=str(phase.gtid))
         phases.rest(draft, "handed-over", "switchover")
     else:
-        draft.send(AwaitPeer(AWAIT_S, phase.node, phase.gtid))
-
-
-def awaited(draft: Draft) -> None:
-    if isinstance(draft.world.phase, Handing):
-        draft.set(phase=replace(draft.world.phase, ready=True))
+        draft.send(ProbePeer(world.policy.limits.deadline_s, phase.node, after_s=HANDING_LOOK_S))
 
 
 # -- the target
@@ -128,9 +138,12 @@ def invited(draft: Draft) -> None:
     if claim is not None:
         draft.send(claim)
         return
-    for name in sight.peers:  # as fast as they answer: how soon the writer's close is seen is what the clients wait for
-        draft.send(ProbePeer(world.policy.limits.deadline_s, name))
+    if not phase.takeover.remembered:
+        draft.send(reserve(phase.takeover, sight))
     ready = due_before_the_vip(phase.takeover, sight)
+    if ready is None or ready.waiting != "ready":  # how soon the writer's close is seen is what the clients wait for
+        for name in sight.peers:
+            draft.send(ProbePeer(world.policy.limits.deadline_s, name, after_s=LOOK_S))
     if ready is not None and not ready.refuse:
         for effect in ready.effects:
             draft.send(effect)

@@ -9,7 +9,7 @@ from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
 from . import damping
 from .draft import Draft
-from .world import Resting, Taking, Writing
+from .world import Invited, Resting, Taking, Writing
 
 PROMOTED_S = 60.0  # an order that could not be carried out by then is forgotten
 KEEP_LAG_S = 5.0
@@ -39,7 +39,7 @@ def keep(draft: Draft) -> None:
     """On the tick: the last good lag goes to disk now and then, and solo ends when another node is back. A takeover
     whose completion did not get there is written again: by it the next agent knows an open server for its own."""
     world, memory = draft.world, draft.world.memory
-    if isinstance(world.phase, Taking):
+    if isinstance(world.phase, Taking | Invited):
         return  # the takeover has its own
     if world.solo_ordered:  # until it is on disk: another memory may just be on its way there
         if memory.solo:

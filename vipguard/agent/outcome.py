@@ -11,7 +11,6 @@ from dataclasses import replace
 from ..model.effect import (
     Announce,
     AskArp,
-    AwaitPeer,
     Care,
     Claim,
     Closed,
@@ -59,7 +58,7 @@ from .fold import see_address, see_gone, see_peer, see_server
 from .world import Closing, Invited, Taking, Writing
 
 #: due again by themselves
-AGAIN = (AwaitPeer, Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
+AGAIN = (Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
 COUNTED = (
     Claim,
     AskArp,
@@ -168,9 +167,7 @@ def succeeded(draft: Draft, did: Did) -> None:
         case Release(), _:
             phases.given_back(draft, effect.node)
         case ResetClients(), _ if isinstance(draft.world.phase, Closing):
-            draft.set(phase=replace(draft.world.phase, cut=True))
-        case AwaitPeer(), _:
-            move.awaited(draft)
+            draft.set(phase=replace(draft.world.phase, cut=True, since_s=draft.now_s))
         case ShutGate(), _:
             move.gate_shut(draft)
         case RemoveVip(), _:
@@ -317,7 +314,7 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
         case ShutGate():
             move.gate_shut(draft)
         case ResetClients() if isinstance(phase, Closing):
-            draft.set(phase=replace(phase, cut=True))
+            draft.set(phase=replace(phase, cut=True, since_s=draft.now_s))
         case _ if isinstance(effect, COUNTED) and isinstance(phase, Taking | Invited):
             _record(draft, failed=(f"{_kebab(type(effect).__name__)}-failed", failure.text))
         case _:

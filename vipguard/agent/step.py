@@ -250,7 +250,7 @@ def _closing(draft: Draft) -> None:
             _close(draft, *why)
             return
         if not phase.cut:
-            draft.send(ResetClients(0.6, world.process))
+            move.cut(draft)
             return
     server = world.server
     asked_since = server is not None and server.asked_at_s > phase.since_s

@@ -50,11 +50,13 @@ class Taking:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Open by right. `opener` is the connection that holds the open lock; None while it must be regained."""
+    """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
+    since when a planned move waits for its target to come near."""
 
     epoch: int
     opener: int | None
     since_s: float
+    ordered_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Closing:
 
     `kill`: at once, because commits wait on a node that is cut off or superseded. `to`: a planned move to that node,
     which kills nothing and leaves the writer of `epoch` open when it cannot be closed; its clients are `cut` first, so
-    that none of them is told that the server is read-only.
+    that none of them is told that the server is read-only, and `since_s` is when they were.
     """
 
     rule: str
@@ -78,7 +80,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Handing:
-    """Closed for a planned move, with the VIP still here: `node` must have `gtid` first; `ready` when it told so.
+    """Closed for a planned move, with the VIP still here: `node` must have `gtid` first.
 
     `back_s`: since when this node means to open again, and waits for the target's claim to end.
     """
@@ -86,7 +88,6 @@ class Handing:
     node: str
     gtid: GtidSet
     since_s: float
-    ready: bool = False
     back_s: float | None = None
 
 

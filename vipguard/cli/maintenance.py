@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -76,15 +77,20 @@ _cluster_option = click.option("--cluster", is_flag=True, help="The whole cluste
 @_cluster_option
 @click.option("--for", "for_s", type=Duration(), help="When it ends by itself: 90s, 30m, 2h, 1d; never by default.")
 @click.option("--reason", default="", help="Shown wherever the maintenance is.")
+@click.option("--switchover", is_flag=True, help="If it is the writer, move that away first, unasked.")
 @pass_app
-def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str) -> int:
+def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str, switchover: bool) -> int:
     """Begin it; where it has begun, give it a new end and reason.
+
+    The writer must be moved away first. On a terminal you are asked; --switchover does it unasked. Where the move
+    fails, no maintenance begins.
 
     \b
     For example:
       vipguard maintenance on --for 2h --reason "new disk"
+      vipguard maintenance on --switchover --reason "new kernel"
 
-    Exit codes: 0 done, 2 refused, 3 it could not be done.
+    Exit codes: 0 done, 1 the writer went back while it was moved away, 2 refused, 3 it could not be done.
     """
     from vipguard.act import maintenance as act
     from vipguard.model.maintenance import REASON_MAX, Maintenance
@@ -97,16 +103,33 @@ def on(app: App, name: str | None, cluster: bool, for_s: int | None, reason: str
         raise click.UsageError(f"--reason takes up to {REASON_MAX} printable characters.")
     writer = _writer(policy)
     if target == writer.name:
-        click.echo(
-            f"vipguard: {target} is the writer: `vipguard switchover` moves it away first; nothing was done", err=True
-        )
-        return 2
+        code = _move_away(policy, target, switchover)
+        if code:
+            return code
+        writer = _writer(policy)
     now = int(time.time())
     row = Maintenance(target, now, now + for_s if for_s else None, reason)
     act.begin(policy, writer, row, Deadline(ASK_S))
     _wait_heard(policy, target, lambda rows: row in rows)
     click.echo(_line(row))
     return 0
+
+
+def _move_away(policy: Policy, target: str, unasked: bool) -> int:
+    """Move the writer to another node, if the operator wants that: 0, or the exit code where nothing may begin."""
+    from .moving import move_writer
+
+    if not unasked and not sys.stdin.isatty():
+        told = "`vipguard switchover` moves it away first, or --switchover here; nothing was done"
+        click.echo(f"vipguard: {target} is the writer: {told}", err=True)
+        return 2
+    if not unasked and not click.confirm(f"{target} is the writer. Move it to another node first?"):
+        click.echo(f"vipguard: {target} stays the writer: nothing was done", err=True)
+        return 2
+    moved = move_writer(policy, None)
+    if moved.code:
+        click.echo(f"vipguard: {target} was not moved away ({moved.rule}), so it is not in maintenance", err=True)
+    return moved.code
 
 
 @command.command("off")

@@ -24,7 +24,7 @@ from vipguard.model.policy import Policy
 __all__ = ["load"]
 
 FILE_BYTES_MAX = 1_000_000
-PRIORITY_MAX = 200
+PRIORITY_MAX = 250
 PRIORITY_STEP = 10
 NODE_NAME_MAX = 64
 SERVER_ID_MAX = 2**32 - 1
@@ -187,7 +187,7 @@ def _node(at: At, name: str, table: Any, place: int) -> model.Node:
     if role == "replica" and "priority" in table:
         remedy = "remove it, or the role: a replica never becomes the writer"
         raise (at / "priority").wrong("is said of a replica", remedy)
-    priority = 0 if role == "replica" else need(at, table, "priority", int, "200")
+    priority = 0 if role == "replica" else need(at, table, "priority", int, "250")
     if priority > PRIORITY_MAX:
         remedy = f"choose at most {PRIORITY_MAX}: above it two nodes hold the VIP for some milliseconds"
         raise (at / "priority").wrong(f"is {shown(priority)}", remedy)

@@ -81,7 +81,7 @@ class LabSpec:
         return self.host(10 + self.node_names.index(node) + 1)
 
     def priority(self, node: str) -> int:
-        return 200 - 20 * self.node_names.index(node)
+        return 250 - 20 * self.node_names.index(node)
 
     def source_of(self, node: str) -> str:
         """The node it replicates from: the circle goes db1 → db2 → … → db1, and a replica follows db1 at first."""

@@ -14,7 +14,7 @@ from vipguard.mmm.directives import BLOCKS, TOP
 from vipguard.mmm.draft import Draft, Node, Reader
 from vipguard.mmm.files import Block, Entry, Settings, wrong
 
-PRIORITY_MAX, PRIORITY_STEP, PRIORITY_STEP_MIN = 200, 20, 10
+PRIORITY_MAX, PRIORITY_STEP, PRIORITY_STEP_MIN = 250, 20, 10
 CANDIDATES_MAX = PRIORITY_MAX // PRIORITY_STEP_MIN
 SOURCE_PASSWORD_MAX = 32  # MySQL's CHANGE REPLICATION SOURCE
 _NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)

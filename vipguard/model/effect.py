@@ -99,9 +99,13 @@ class OnNode(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ProbePeer(OnNode):
-    """One round of questions to a peer; `channels` asks for its replication too, which costs twice."""
+    """One round of questions to a peer, `after_s` from now.
+
+    `channels` asks for its replication too, which costs twice.
+    """
 
     channels: bool = False
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +123,6 @@ class ClosePeer(OnNode):
     """Close a peer's server from here, then look at it."""
 
     care: Care = Care.NONE
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitPeer(OnNode):
-    """Wait until a peer has applied all of `gtid`, in a lane of its own."""
-
-    gtid: GtidSet
-
-    @property
-    def worker(self) -> str:
-        return f"await:{self.node}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +255,13 @@ class Announce(Effect):
     """Gratuitous ARP or unsolicited neighbour advertisements for the VIP."""
 
     lane = "arp"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareClose(Effect):
+    """Make the sessions of the next close: in a planned move while the clients still write."""
+
+    lane = "close"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Vip:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One server of the cluster; `priority` is VRRP's, at most 200. `server_id` 0: its place among the sorted names.
+    """One server of the cluster; `priority` is VRRP's, at most 250. `server_id` 0: its place among the sorted names.
 
     A replica never becomes the writer, and follows it; its priority is 0.
     """

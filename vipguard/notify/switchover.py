@@ -8,10 +8,13 @@ takes over by the rules of any takeover. Whoever sees the lock gone, or the othe
 from __future__ import annotations
 
 from ..model.effect import Claim
+from ..model.evidence import ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight
 from .record import Takeover
 
+NEAR_S = 1.0  # for the target to come near; it may never do so, and the move is wanted all the same
+NEAR_MIN = 10  # transactions
 HANDING_S = 5.0  # closed, for the target to have everything; a lossless target has it when the close is through
 INVITED_S = 15.0  # claimed, for the VIP to come
 RELEASED_S = 2.0  # for a target's claim to end once the order is gone
@@ -28,6 +31,17 @@ def target(sight: Sight) -> str | None:
     if facts is None or facts.moving_to not in sight.peers or not sight.claimed_by_other:
         return None
     return facts.moving_to
+
+
+def near(node: str, before: ServerEvidence | None, sight: Sight) -> bool:
+    """Does the target lack no more than a fifth of what was written since the look `before`? The clients will wait for
+    it to apply what it lacks. What is not seen is no reason to wait: the move's own rules judge it."""
+    peer, own = sight.peers.get(node), sight.server.facts if sight.server else None
+    theirs = peer.evidence.facts if peer is not None and peer.evidence is not None else None
+    if own is None or theirs is None or before is None or before.facts is None:
+        return True
+    grown = own.gtid.minus(before.facts.gtid).count()
+    return own.gtid.minus(theirs.gtid).count() <= max(NEAR_MIN, grown // 5)
 
 
 def next_claim(takeover: Takeover, sight: Sight) -> Claim | None:

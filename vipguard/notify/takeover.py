@@ -28,7 +28,7 @@ from ..model.effect import (
     StopReceiving,
 )
 from ..model.evidence import Answer, EpochRow
-from ..model.memory import KeptLag, Memory
+from ..model.memory import KeptLag
 from ..model.sight import PeerSight, Sight
 from . import replicas
 from .peers import PeerClass, classify
@@ -36,8 +36,9 @@ from .record import Due, Takeover, refuse
 from .semi_sync import settle
 from .silent import ARP_S, await_silent
 
-__all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due", "due_before_the_vip"]
+__all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due", "due_before_the_vip", "reserve"]
 
+LEAVING_S = 0.05  # keepalived says that it gives the VIP up some milliseconds before the VIP is gone
 STOP_S = 3.0  # MySQL's IO thread takes 2 s to stop while it connects to a host that swallows packets
 ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
 
@@ -117,14 +118,21 @@ def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
 
 
 def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    limits = sight.policy.limits
     legit = [name for name, kind in found.items() if kind is PeerClass.LEGIT]
+    if legit and takeover.arp_s - takeover.began_s < LEAVING_S:
+        asks = (AskArp(ARP_S * 10, (sight.policy.vip.ip,), ARP_S),)
+        again = sight.now_s - takeover.arp_s >= ARP_S
+        effects = (*(asks if again else ()), *(ProbePeer(limits.deadline_s, name, after_s=ARP_S) for name in legit))
+        text = f"{legit[0]} has the VIP too, and may be about to lose it"
+        return Due("peer-leaving", text, effects, within_s=2 * limits.deadline_s)
     if legit:
         return refuse(
             "peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP"
         )
     to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
     if to_close:
-        bound_s = sight.policy.limits.close_s + 2 * sight.policy.limits.deadline_s
+        bound_s = limits.close_s + 2 * limits.deadline_s
         care = Care.SPARE if sight.policy.lossless else Care.NONE
         effects = tuple(ClosePeer(bound_s, name, care) for name in to_close)
         return Due("close-peers", f"closing {', '.join(to_close)}", effects, within_s=2 * bound_s)
@@ -143,7 +151,7 @@ def _make_ready(
     effects: list[Effect] = []
     reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
     if not takeover.remembered:
-        effects.append(Remember(2.0, _reserving(takeover, sight, reserved)))
+        effects.append(reserve(takeover, sight))
     if takeover.opener is None:
         effects.append(PrepareOpen(limits.deadline_s))
     hooks = (_before_open(sight, reserved),) if opening and not takeover.hooked else ()
@@ -183,11 +191,12 @@ def _before_open(sight: Sight, reserved: int) -> RunHooks:
     return RunHooks(sight.policy.hooks.deadline_s, "before-open", facts)
 
 
-def _reserving(takeover: Takeover, sight: Sight, reserved: int) -> Memory:
-    """Written before the IO thread is stopped: without it a new agent could not tell why it stands."""
+def reserve(takeover: Takeover, sight: Sight) -> Remember:
+    """The epoch, written before the IO thread is stopped: without it a new agent could not tell why it stands."""
     good, boot_id = sight.good_lag, takeover.boot_id
+    reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
     lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
-    return replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id, open=True)
+    return Remember(2.0, replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id, open=True))
 
 
 def _ahead(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> str | None:
