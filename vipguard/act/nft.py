@@ -12,12 +12,15 @@ import ipaddress
 import re
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CouldNotDo
 from . import nft_set
 
 _NFT_S_MAX = 5.0
+_MOMENT_NFT_S_MAX = 0.5
+MOMENT_S = 1  # for so long newcomers to a reader address that leaves are refused: it has left by then
 SET = "shut"
 _NEW = "tcp flags & (syn | ack) == syn"
 SHUT_S = 15  # by itself the gate opens then, should nobody be left to do it
@@ -37,23 +40,44 @@ def rule(interface: str, vip_ip: str, port: int) -> str:
     )
 
 
-def ruleset(cluster: str, interface: str, vip_ip: str, port: int) -> str:
+Places = Sequence[tuple[str, str]]  # (interface, address)
+
+
+def _set(ip: str) -> str:
+    """A set holds addresses of one family."""
+    return SET if ipaddress.ip_address(ip).version == 4 else f"{SET}6"
+
+
+def ruleset(cluster: str, places: Places, port: int) -> str:
     """What `nft -f` runs, as one transaction that gives the same from any earlier state of the table."""
     table = table_name(cluster)
-    family, kind = ("ip", "ipv4_addr") if ipaddress.ip_address(vip_ip).version == 4 else ("ip6", "ipv6_addr")
+    lines = [f"        {rule(interface, ip, port)}\n" for interface, ip in places]
+    shut = {(interface, _set(ip)): "ip" if _set(ip) == SET else "ip6" for interface, ip in places}
+    lines += [
+        f'        iifname "{interface}" {family} daddr @{name} tcp dport {port} {_NEW} reject with tcp reset\n'
+        for (interface, name), family in shut.items()
+    ]
     return f"""table inet {table}
 delete table inet {table}
 table inet {table} {{
     set {SET} {{
-        type {kind}; flags timeout;
+        type ipv4_addr; flags timeout;
+    }}
+    set {SET}6 {{
+        type ipv6_addr; flags timeout;
     }}
     chain refuse {{
         type filter hook prerouting priority raw; policy accept;
-        {rule(interface, vip_ip, port)}
-        iifname "{interface}" {family} daddr @{SET} tcp dport {port} {_NEW} reject with tcp reset
-    }}
+{"".join(lines)}    }}
 }}
 """
+
+
+def refuse_for_a_moment(cluster: str, ip: str) -> None:
+    """New connections to an address that is about to leave are refused for MOMENT_S. Raises CouldNotDo."""
+    element = f"element inet {table_name(cluster)} {_set(ip)} {{ {ip}"
+    text = f"add {element} }}\ndelete {element} }}\nadd {element} timeout {MOMENT_S}s }}\n"
+    _nft(["-f", "-"], text, _MOMENT_NFT_S_MAX)
 
 
 class Gate:
@@ -63,8 +87,8 @@ class Gate:
     """
 
     def __init__(self, cluster: str, vip_ip: str) -> None:
-        self._table, self._ip = table_name(cluster), vip_ip
-        self._element = f"element inet {self._table} {SET} {{ {vip_ip} }}"
+        self._table, self._set, self._ip = table_name(cluster), _set(vip_ip), vip_ip
+        self._element = f"element inet {self._table} {self._set} {{ {vip_ip} }}"
         self._lock = threading.Lock()
         self._may_be_shut = True  # by a guard before this one
 
@@ -80,27 +104,32 @@ class Gate:
         with self._lock:
             if self._may_be_shut:
                 try:
-                    nft_set.delete_address(self._table, SET, self._ip)
+                    nft_set.delete_address(self._table, self._set, self._ip)
                 except CouldNotDo:
                     _nft(["-f", "-"], f"add {self._element}\ndelete {self._element}\n")
             self._may_be_shut = False
 
 
-def install(cluster: str, interface: str, vip_ip: str, port: int) -> None:
-    """Puts the rule in force, replacing an earlier one. Running it twice is running it once; takes up to 5 s.
+def install(cluster: str, interface: str, vip_ip: str, port: int, readers: Places = ()) -> list[str]:
+    """Puts the rules in force, replacing earlier ones: for the VIP, and for `readers`, the other addresses.
+    Running it twice is running it once; takes up to 5 s. Returns why some of `readers` were left out.
 
     Raises CouldNotDo with a sentence when nft is missing or refuses, and where the rule would cut somebody off: the
-    interface is a bridge port, or this host forwards packets that come in by it. An old rule is removed then.
+    interface is a bridge port, or this host forwards packets that come in by it. Old rules are removed then.
     """
-    if not re.fullmatch(r"[^\s\"/{};\\]{1,15}", interface):
-        raise CouldNotDo(f"{interface!r} is no name of an interface", refused=True)
+    for name in (interface, *(name for name, _ in readers)):
+        if not re.fullmatch(r"[^\s\"/{};\\]{1,15}", name):
+            raise CouldNotDo(f"{name!r} is no name of an interface", refused=True)
     obstacle = why_not(interface, vip_ip)
     if obstacle is not None:
         remove(cluster)
         raise CouldNotDo(
             f"clients are not refused but left waiting in the gap of a move: {obstacle}", refused=True
         )
-    _nft(["-f", "-"], ruleset(cluster, interface, vip_ip, port))
+    obstacles = {place: why_not(*place) for place in readers}
+    served = [place for place, why in obstacles.items() if why is None]
+    _nft(["-f", "-"], ruleset(cluster, [(interface, vip_ip), *served], port))
+    return [f"{ip}: {why}" for (_, ip), why in obstacles.items() if why is not None]
 
 
 def remove(cluster: str) -> None:
@@ -146,10 +175,10 @@ def why_not(interface: str, vip_ip: str) -> str | None:
     return None
 
 
-def _nft(arguments: list[str], text: str = "") -> str:
+def _nft(arguments: list[str], text: str = "", within_s: float = _NFT_S_MAX) -> str:
     try:
         done = subprocess.run(
-            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=_NFT_S_MAX, check=False
+            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=within_s, check=False
         )
     except FileNotFoundError as exc:
         raise CouldNotDo(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..model.effect import Effect
 from ..model.evidence import AddressEvidence, CopyEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
 from ..model.policy import Policy
+from ..model.reading import ReaderEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,14 @@ class TrackSeen:
     """The track file's content; None where there is none."""
 
     value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSeen:
+    """One reader address, as this host shows it."""
+
+    name: str
+    evidence: ReaderEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,7 @@ Event = (
     | Heard
     | ProcessExiting
     | TrackSeen
+    | ReaderSeen
     | CopySeen
     | Reconfigured
     | Command

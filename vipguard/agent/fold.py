@@ -18,6 +18,7 @@ from .event import (
     Heard,
     KeepalivedSeen,
     ProcessExiting,
+    ReaderSeen,
     Reconfigured,
     Tick,
     TrackSeen,
@@ -40,6 +41,11 @@ def fold(world: World, event: Event, now_s: float) -> World:
             return _exiting(world, process, now_s)
         case TrackSeen(value):
             return replace(world, track=value)
+        case ReaderSeen(name, seen):
+            known = world.readers.get(name)
+            if known is None:
+                return world
+            return replace(world, readers={**world.readers, name: replace(known, seen=seen)})
         case CopySeen(copy):
             due = True if world.copying is not None and copy is None else world.join_due
             return replace(world, copying=copy, join_due=due)

@@ -46,6 +46,7 @@ from ..session.process import is_exiting
 from ..state import store
 from .alerts import environment
 from .event import Claimed, Did, Failed, Looked, Prepared
+from .reader_hands import ReaderHands
 from .world import Flight
 
 ANNOUNCE_TIMES, ANNOUNCE_SPACING_S = 5, 0.1
@@ -98,13 +99,15 @@ class Hands:
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
         self._for_relay = Connector.local(policy.mysql)
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
-        self._signs_of, self._signs, self._fit = policy, likeness.signs(policy), False
+        self._signs_of, self._signs = policy, likeness.signs(policy)
+        self._offers: tuple[str, ...] = ()
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
         self._closers: list[Session] = []  # made before the clients are cut
         self._gate = Gate(policy.cluster, policy.vip.ip)
+        self.readers = ReaderHands(lambda: self.policy)
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
         self._addresses = AddressWatch(policy.vip.interface, policy.vip.ip, now)
 
@@ -128,10 +131,11 @@ class Hands:
     def _sign(self) -> tuple[str, ...]:
         if self._signs_of is not self.policy:
             self._signs_of, self._signs = self.policy, likeness.signs(self.policy)
-        return (*self._signs, self.policy.fit_lock) if self._fit else self._signs
+        return (*self._signs, *self._offers)
 
     def probe_server(self, effect: do.ProbeServer) -> ServerEvidence:
-        self._fit = effect.fit
+        fit = (self.policy.fit_lock,) if effect.fit else ()
+        self._offers = (*fit, *(self.policy.read_lock(name) for name in effect.reads))
         return self._probe.look(effect.deadline_s, self._now)
 
     def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:
@@ -394,4 +398,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ShutGate: Hands.shut_gate,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
+    do.WriteReaderTrack: lambda hands, effect: hands.readers.write_track(effect),
+    do.ResetReaders: lambda hands, effect: hands.readers.reset(effect),
+    do.RemoveReader: lambda hands, effect: hands.readers.remove(effect),
+    do.MarkWriter: lambda hands, effect: hands.readers.mark_writer(effect),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..checks import writer
 from ..model.effect import ProbeDisk, ProbePeer, ProbeServer
+from . import readers
 from .draft import Draft
 from .world import Starting, probing
 
@@ -16,7 +17,7 @@ def look(draft: Draft) -> None:
     world, limits = draft.world, draft.world.policy.limits
     candidate = world.may_open and world.verdict is not None and world.verdict.standing == "candidate"
     fit = candidate and not isinstance(world.phase, Starting) and writer.fit(draft.sight)
-    draft.send(ProbeServer(limits.deadline_s, fit))
+    draft.send(ProbeServer(limits.deadline_s, fit, readers.offered(draft)))
     busy = probing(world)
     for index, name in enumerate(world.peers):
         if name not in busy:

@@ -25,7 +25,9 @@ from ..model.effect import (
     FindDuplicate,
     KillServer,
     Look,
+    MarkWriter,
     Mute,
+    OfReader,
     Open,
     Point,
     PrepareOpen,
@@ -50,7 +52,7 @@ from ..model.effect import (
 from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..notify.takeover import Takeover
-from . import duplicate, hooks, move, phases
+from . import duplicate, hooks, move, phases, readers
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -80,7 +82,9 @@ def report(draft: Draft, did: Did) -> None:
     if flight is None or flight.number != did.flight:
         return
     land(draft, did.effect.key)
-    if isinstance(did.result, Failed):
+    if isinstance(did.effect, OfReader | MarkWriter):
+        readers.did(draft, did.effect, did.result if isinstance(did.result, Failed) else None)
+    elif isinstance(did.result, Failed):
         failed(draft, did, did.result)
     else:
         succeeded(draft, did)
@@ -106,7 +110,11 @@ def expire(draft: Draft) -> None:
             land(draft, key)
             late = Did(flight.number, flight.effect, None)
             draft.say(f"late:{key}", "worker-late", "warning", deadline_s=flight.effect.deadline_s)
-            failed(draft, late, Failed("no report within its deadline"))
+            failure = Failed("no report within its deadline")
+            if isinstance(flight.effect, OfReader | MarkWriter):
+                readers.did(draft, flight.effect, failure)
+            else:
+                failed(draft, late, failure)
 
 
 def succeeded(draft: Draft, did: Did) -> None:

@@ -14,6 +14,7 @@ from ..model.evidence import ServerFacts
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
 from ..model.witness import endpoint
+from . import reader_report
 from .world import Closing, Handing, Taking, World, Writing
 
 ADVERT_FRESH = 3.0
@@ -39,6 +40,7 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
         "waiting": _waiting(world),
         "writers": [node["node"] for node in nodes if node["writable"]],
         "nodes": nodes,
+        "readers": reader_report.snapshot(world, sight),
         "maintenance": [asdict(row) for row in sight.maintenance],
         "witnesses": {name: _ago(now_s, at_s) for name, at_s in sight.witnesses.items()},
         "story": story,

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
@@ -23,7 +24,7 @@ from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
-from . import story
+from . import readers, story
 from .alerts import Alerts
 from .control import Control
 from .event import Command, Did, Event, Reconfigured, Tick
@@ -57,7 +58,7 @@ class Runtime:
         os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
         self.journal = Journal(policy.paths.journal)
         self.story = story.Story(self.journal.put)
-        self.watch = Watch(policy, self.now)
+        self.watch = Watch(policy, self.now, readers=resident)
         self.watch.epoll.register(self._wake.fileno(), select.EPOLLIN)
         self.alerts = Alerts(lambda: self.world.policy)
         self.hands = Hands(policy, self.now, self._post)
@@ -65,6 +66,8 @@ class Runtime:
         if problem:
             _log.error("memory", rule="state-file-not-trusted", problem=problem)
         self.world: World = begin(policy, boot_id(), self.now(), memory, may_open=may_open)
+        if resident:
+            self.world = replace(self.world, readers=readers.begin(policy))
         self.control = self._listen() if resident else None
         self._stop = False
         self._reload: Callable[[], Policy] | None = None
@@ -138,7 +141,9 @@ class Runtime:
         return min(timeout_s, EXIT_POLL_S) if self._watches_process() else timeout_s
 
     def _watches_process(self) -> bool:
-        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing | Handing)
+        serves = any(state.seen.here for state in self.world.readers.values())
+        acts = isinstance(self.world.phase, Writing | Taking | Closing | Handing)
+        return self.world.process_lives and (acts or serves)
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
@@ -167,6 +172,7 @@ class Runtime:
         try:
             policy = self._reload()
             keys = [key for key in RESTART_KEYS if getattr(policy, key) != getattr(self.world.policy, key)]
+            keys += ["reader"] if readers.fixed(policy) != readers.fixed(self.world.policy) else []
             if keys:
                 raise CouldNotDo(
                     f"{', '.join(keys)} changed: restart the agent to take that up, which harms no writer"
@@ -186,6 +192,8 @@ class Runtime:
                 return "3 starting"
             may = verdict.may if world.track_asked is None else world.track_asked == "1"
             return f"{0 if may else 1} {verdict.rule}"
+        if command.startswith("check "):
+            return readers.answer(world, command.removeprefix("check "))
         if command == "status":
             return self.status()
         if command in ("promote", "solo", "undamp", "lift"):
@@ -208,6 +216,7 @@ class Runtime:
         if self.control is not None:
             holder = verdict is not None and verdict.standing != "candidate"
             self.hands.say_goodbye(None if holder else "0")
+            self.watch.goodbye()
             self.control.close()
         self.hands.close()
         self.alerts.close(GOODBYE_S if self.control is None else 0.0)

@@ -24,6 +24,7 @@ from ..probe.reach import Reach
 from ..session.process import is_exiting
 from ..state import mark
 from .event import AddressSeen, CopySeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
+from .reader_watch import ReaderWatch
 
 _log = get_logger("watch")
 
@@ -31,11 +32,15 @@ _log = get_logger("watch")
 class Watch:
     """Every watcher of one agent. `now` is CLOCK_BOOTTIME in seconds."""
 
-    def __init__(self, policy: Policy, now: Callable[[], float]) -> None:
-        """Makes the FIFO and the track file if missing. Raises CouldNotDo and CouldNotLook with one sentence."""
+    def __init__(self, policy: Policy, now: Callable[[], float], *, readers: bool = False) -> None:
+        """Makes the FIFO and the track files if missing. `readers`: watch the reader addresses too.
+
+        Raises CouldNotDo and CouldNotLook with one sentence.
+        """
         self.policy, self._now = policy, now
         track_file.ensure(policy.paths.track_file, track_file.INELIGIBLE)
-        self._fifo = FifoWatch(policy.paths.fifo, policy.instance)
+        self._fifo = self._open_fifo()
+        self._readers = ReaderWatch(policy, now) if readers else None
         self._address = AddressWatch(policy.vip.interface, policy.vip.ip, now)
         self._adverts = AdvertWatch(policy.vip.interface, policy.vip.router_id, now)
         self._keepalived = KeepalivedWatch(policy.vrrp.pid_file)
@@ -46,6 +51,12 @@ class Watch:
         self.epoll = select.epoll()
         for watcher in (self._fifo, self._address, self._keepalived):
             self.epoll.register(watcher.fileno(), watcher.epoll_mask)
+        for fd in self._readers.filenos() if self._readers else ():
+            self.epoll.register(fd, select.EPOLLIN)
+
+    def _open_fifo(self) -> FifoWatch:
+        others = frozenset(reader.name for reader in self.policy.readers)
+        return FifoWatch(self.policy.paths.fifo, self.policy.instance, others)
 
     def _reaching(self, policy: Policy) -> Reach:
         hosts = [node.address for node in policy.peers]
@@ -70,6 +81,8 @@ class Watch:
             events.append(KeepalivedSeen(self._look_at_keepalived()))
         if self._address.fileno() in ready:
             events.extend(self._addresses())
+        if self._readers is not None:
+            events.extend(self._readers.drain(ready))
         return events
 
     def _addresses(self) -> list[Event]:
@@ -94,6 +107,7 @@ class Watch:
             Heard(answers, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
             CopySeen(mark.look(self.policy.paths.copy_mark)),
+            *(self._readers.tick() if self._readers else ()),
         ]
 
     def look(self) -> list[Event]:
@@ -105,7 +119,7 @@ class Watch:
         ]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))
-        return seen
+        return [*seen, *(self._readers.look() if self._readers else ())]
 
     def exiting(self, process: ProcessId | None) -> list[Event]:
         """Whether the server's process is being taken down: seen long before its sockets close."""
@@ -119,9 +133,12 @@ class Watch:
             if line.why not in self._ignored:
                 self._ignored.add(line.why)
                 _log.warning("fifo", rule="line-ignored", line=line.line, why=line.why)
+        if self._readers is not None:
+            self._readers.say(seen.events)
+        said = [event.state for event in seen.events if event.instance == self.policy.instance]
         state, at_s = self._seen.state, self._seen.state_at_s
-        if seen.events and seen.events[-1].state != state:
-            state, at_s = seen.events[-1].state, self._now()
+        if said and said[-1] != state:
+            state, at_s = said[-1], self._now()
         adverts = self._adverts.drain()
         self._heard = {sender: heard_s for sender, (heard_s, _) in adverts.heard.items()}
         self._seen = KeepalivedEvidence(
@@ -136,7 +153,7 @@ class Watch:
 
     def _reopen_fifo(self) -> None:
         try:
-            fifo = FifoWatch(self.policy.paths.fifo, self.policy.instance)
+            fifo = self._open_fifo()
         except CouldNotDo as exc:
             if "fifo" not in self._ignored:
                 self._ignored.add("fifo")
@@ -150,9 +167,16 @@ class Watch:
         self._fifo = fifo
         self.epoll.register(fifo.fileno(), fifo.epoll_mask)
 
+    def goodbye(self) -> None:
+        """At a clean stop, as to the reader addresses."""
+        if self._readers is not None:
+            self._readers.goodbye()
+
     def close(self) -> None:
         for watcher in (self._fifo, self._address, self._adverts, self._keepalived, self._reach):
             watcher.close()
+        if self._readers is not None:
+            self._readers.close()
         self.epoll.close()
 
 

@@ -20,6 +20,7 @@ from ..model.gtid import GtidSet
 from ..model.maintenance import Maintenance
 from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
+from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
@@ -153,6 +154,8 @@ class World:
 
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so.
+    `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
+    writer's; `writer_mark`: what the file says that tells so.
     """
 
     policy: Policy
@@ -204,6 +207,9 @@ class World:
     next_flight: int = 1
     verdict: Verdict | None = None
     said: Mapping[str, str] = field(default_factory=dict)
+    readers: Mapping[str, ReaderState] = field(default_factory=dict)
+    wrote_s: float | None = None
+    writer_mark: str | None = None
 
     @property
     def process_lives(self) -> bool:

@@ -25,9 +25,21 @@ from vipguard.model.verdict import Eligibility
 if TYPE_CHECKING:
     from vipguard.agent.glance import Glance
     from vipguard.model.policy import Policy
+    from vipguard.model.sight import Sight
     from vipguard.model.verdict import Verdict
 
-NAMES = ("alive", "replication", "lag", "read_only", "errant", "disk", "witness", "semi_sync", "writer")
+NAMES = (
+    "alive",
+    "replication",
+    "lag",
+    "read_only",
+    "errant",
+    "disk",
+    "witness",
+    "semi_sync",
+    "writer",
+    "reader",
+)
 AGENT_S = 0.2  # what the agent gets to answer
 KEEPALIVED_S = 0.42  # of the half second that the wrapper gives, from the start of this process
 LOOK_S_MIN = 0.05
@@ -64,16 +76,26 @@ class Answer:
 )
 @click.option("--critical", metavar="RANGE", help="Critical outside this range.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
+@click.option("--reader", metavar="NAME", help="With reader: this reader address alone.")
 @click.option(
-    "--for-keepalived", is_flag=True, help="With writer: look at once, exit with 0 for yes and 1 for no."
+    "--for-keepalived",
+    is_flag=True,
+    help="With writer or reader: look at once, exit with 0 for yes and 1 for no.",
 )
 @pass_app
 def command(
-    app: App, name: str, warning: str | None, critical: str | None, as_json: bool, for_keepalived: bool
+    app: App,
+    name: str,
+    warning: str | None,
+    critical: str | None,
+    as_json: bool,
+    reader: str | None,
+    for_keepalived: bool,
 ) -> int:
     """Ask one question of this node, as a Nagios plugin. Works with and without an agent.
 
-    NAME is alive, replication, lag, read_only, errant, disk, witness, semi_sync or writer (may it have the VIP?).
+    NAME is alive, replication, lag, read_only, errant, disk, witness, semi_sync, writer (may it have the VIP?) or
+    reader (where are the reader addresses, and may it have them?).
 
     \b
     For example:
@@ -87,9 +109,11 @@ def command(
     from vipguard.cli import plugin
 
     try:
+        if reader is not None and name != "reader":
+            raise click.UsageError("--reader belongs to check reader.")
         if for_keepalived:
-            return _for_keepalived(app, name)
-        answer = _answer(app, name, _thresholds(name, warning, critical))
+            return _for_keepalived(app, name, reader)
+        answer = _answer(app, name, _thresholds(name, warning, critical), reader)
     except (VipguardError, click.UsageError) as exc:
         why = exc.format_message() if isinstance(exc, click.UsageError) else str(exc)
         if as_json:
@@ -107,8 +131,8 @@ def command(
 
 def _thresholds(name: str, warning: str | None, critical: str | None) -> Thresholds:
     """Raises click.UsageError for what is no range, and where no number is judged."""
-    if name == "writer" and (warning or critical):
-        raise click.UsageError("check writer judges by its rules: it takes no --warning and no --critical.")
+    if name in ("writer", "reader") and (warning or critical):
+        raise click.UsageError(f"check {name} judges by its rules: it takes no --warning and no --critical.")
     ranges: list[Range | None] = []
     for option, text in (("--warning", warning), ("--critical", critical)):
         try:
@@ -118,15 +142,19 @@ def _thresholds(name: str, warning: str | None, critical: str | None) -> Thresho
     return Thresholds(*ranges)
 
 
-def _answer(app: App, name: str, thresholds: Thresholds) -> Answer:
+def _answer(app: App, name: str, thresholds: Thresholds, reader: str | None) -> Answer:
     if name == "writer":
         return _writer(app)
+    if name == "reader":
+        return _reader(app, reader)
     from vipguard.checks import CHECKS
 
     policy = app.policy()
     seen = _look(policy, name)
     finding = CHECKS[name](seen.sight, thresholds)
-    known = None if finding.outcome is Outcome.OK else with_agents_memory(policy, finding, seen.sight, AGENT_S)
+    known = (
+        None if finding.outcome is Outcome.OK else with_agents_memory(policy, finding, seen.sight, AGENT_S)
+    )
     if known is not None:
         return Answer(CHECKS[name](known, thresholds), AGENT)
     if finding.outcome is Outcome.UNKNOWN and (why := _blind(name, seen)):
@@ -203,35 +231,54 @@ def _verdict_finding(verdict: dict[str, Any], lag_s: Any) -> Finding:
     )
 
 
+def _reader(app: App, name: str | None) -> Answer:
+    """By the agent, or where none answers by one look, which does not see who else has an address."""
+    from vipguard.cli import reading
+
+    policy = app.policy(secrets=False)
+    told = reading.ask(policy, AGENT_S)
+    if told is not None:
+        return Answer(reading.finding(told, name), AGENT)
+    policy = app.policy()
+    return Answer(reading.finding(reading.one_look(policy, _look(policy, "writer").sight), name), ONE_LOOK)
+
+
 # -- for keepalived
 
 
-def _for_keepalived(app: App, name: str) -> int:
-    """0 or 1, within the wrapper's half second; 3 where /proc does not even tell whether the VIP is here.
+def _for_keepalived(app: App, name: str, reader: str | None) -> int:
+    """0 or 1, within the wrapper's half second; 3 where /proc does not even tell whether the address is here.
 
-    The wrapper has asked the agent already. Where the VIP is, only a server that isn't running fails; elsewhere
+    The wrapper has asked the agent already. Where the address is, only a server that isn't running fails; elsewhere
     everything must be seen, and seen well. What only a resident agent can know is undetermined.
     """
-    if name != "writer":
-        raise click.UsageError("--for-keepalived belongs to check writer.")
+    if name not in ("writer", "reader") or (name == "reader" and reader is None):
+        raise click.UsageError("--for-keepalived belongs to check writer, and to check reader --reader NAME.")
     from vipguard.checks import writer
+    from vipguard.cli import reading
     from vipguard.probe import procnet
     from vipguard.session import boottime_s
 
     policy = app.policy()
-    here = procnet.look(policy.vip.interface, policy.vip.ip, boottime_s).vip_present
-    if here:
-        verdict = writer.judge(_server_alone(policy), "holder")
-    else:
-        from vipguard.agent.glance import Wanted, glance
+    interface, ip = policy.vip.interface, policy.vip.ip
+    if reader is not None:
+        known = reading.named(policy, reader)
+        interface, ip = known.interface, known.ip
+    here = procnet.look(interface, ip, boottime_s).vip_present
+    sight = _server_alone(policy) if here else _all(policy)
+    if reader is not None:
+        return _say(reading.judge(policy, reader, sight, here))
+    return _say(writer.judge(sight, "holder" if here else "candidate"))
 
-        local_s = min(policy.limits.deadline_s, _left_s() / 3)
-        wanted = Wanted(peers=True, disk=True, pings_s=local_s)
-        verdict = writer.judge(glance(policy, wanted, local_s, local_s).sight, "candidate")
-    return _say(verdict)
+
+def _all(policy: Policy) -> Sight:
+    from vipguard.agent.glance import Wanted, glance
+
+    local_s = min(policy.limits.deadline_s, _left_s() / 3)
+    return glance(policy, Wanted(peers=True, disk=True, pings_s=local_s), local_s, local_s).sight
 
 
-def _server_alone(policy: Policy) -> Any:
+def _server_alone(policy: Policy) -> Sight:
     """The sight of the local server and the VIP here, with nothing else looked at."""
     from vipguard.model.evidence import AddressEvidence
     from vipguard.model.sight import Sight

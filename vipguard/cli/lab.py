@@ -55,8 +55,9 @@ def command() -> None:
 @_name_option
 @click.option("--replicas", default=0, metavar="N", help="Nodes more that only replicate.  [default: 0]")
 @click.option("--ipv6", is_flag=True, help="An IPv6 VIP, and IPv6 between the nodes.")
+@click.option("--readers", type=click.IntRange(0, 9), default=0, help="So many reader addresses.")
 @click.option("--plain", is_flag=True, help="keepalived with a bash check instead of vipguard, to compare.")
-def up(nodes: int, replicas: int, flavor: Any, name: str, ipv6: bool, plain: bool) -> None:
+def up(nodes: int, replicas: int, flavor: Any, name: str, ipv6: bool, readers: int, plain: bool) -> None:
     """Bring a lab up and leave it running.
 
     \b
@@ -67,8 +68,10 @@ def up(nodes: int, replicas: int, flavor: Any, name: str, ipv6: bool, plain: boo
     """
     from vipguard.lab import Lab, LabSpec
 
-    guard: Literal["plain", "vipguard"] = "plain" if plain else "vipguard"
-    spec = LabSpec(name=name, flavor=flavor, nodes=nodes, replicas=replicas, ipv6=ipv6, guard=guard)
+    spec = LabSpec(
+        name=name, flavor=flavor, nodes=nodes, replicas=replicas, ipv6=ipv6, readers=[{}] * readers,
+        guard="plain" if plain else "vipguard",
+    )  # fmt: skip
     with _interruptible():
         lab = Lab.create(spec, lambda text: click.echo(f"{text} …"))
         try:

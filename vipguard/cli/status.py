@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vipguard.cli import acks, events_text
+from vipguard.cli import acks, events_text, reading
 from vipguard.cli.app import App, pass_app
 from vipguard.errors import CouldNotLook, VipguardError
 
@@ -131,6 +131,7 @@ def _one_look(policy: Policy, reason: str) -> dict[str, Any]:
     world = replace(seen.world, verdict=writer.judge(seen.sight, standing(seen.sight)), track=_track(policy))
     status = snapshot(world, seen.now_s, __version__, [])
     status.update(agent="silent", agent_reason=reason, phase=None)
+    reading.look(policy, status["readers"])
     own = status["nodes"][0]
     own["writer"] = is_writer(world.server)
     if world.server is not None and own["writable"]:
@@ -272,6 +273,7 @@ def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]
         lines.append(f"DIVERGED: {own['diverged']}; `vipguard rejoin` there tells what may be done")
     if said_of_acks := acks.line(own):
         lines.append(said_of_acks)
+    lines += reading.lines(status)
     said = [f"{name} {'is silent' if ago_s is None else f'answered {duration(ago_s)} ago'}"
             for name, ago_s in status["witnesses"].items()]  # fmt: skip
     lines.append(f"witnesses: {', '.join(said) or 'none configured'}")

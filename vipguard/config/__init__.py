@@ -8,16 +8,15 @@ witness.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import itertools
-import re
 import socket
 import tomllib
 from typing import Any, get_type_hints
 
-from vipguard.config import relations
+from vipguard.config import readers, relations
 from vipguard.config.host import default_gateways, secret, why_unsafe
 from vipguard.config.values import NAME, At, Table, address, known, need, section, shown, value, witness
+from vipguard.config.virtual import interface_name, router, virtual_address
 from vipguard.model import policy as model
 from vipguard.model.policy import Policy
 
@@ -55,7 +54,7 @@ def load(path: str, *, secrets: bool = True) -> Policy:
     """
     at = At(str(path))
     document = _parse(at, _read(at, str(path)))
-    known(at, document, (*_TOP, *_TABLES))
+    known(at, document, (*_TOP, *_TABLES, "reader"))
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
             raise (at / name).wrong(
@@ -75,8 +74,13 @@ def load(path: str, *, secrets: bool = True) -> Policy:
     witnesses = _witnesses(
         at / "witness", document.get("witness", {}), (vip.ip, *(peer.address for peer in nodes))
     )
-    policy = Policy(file=at.file, node=node, vip=vip, nodes=nodes, witnesses=witnesses, **top, **sections)
+    lag_s_max = sections["limits"].lag_s_max if "limits" in sections else model.Limits().lag_s_max
+    reading = readers.read(at, document.get("reader", []), vip, tuple(node.name for node in nodes), lag_s_max)
+    policy = Policy(
+        file=at.file, node=node, vip=vip, nodes=nodes, witnesses=witnesses, readers=reading, **top, **sections
+    )
     relations.check(at, policy)
+    readers.check(at, policy)
     return _with_secrets(at, policy) if secrets else policy
 
 
@@ -108,44 +112,16 @@ def _vip(at: At, table: Table) -> model.Vip:
     text = need(at, table, "address", str, '"10.73.0.100/24"')
     interface = need(at, table, "interface", str, '"eth0"')
     router_id = need(at, table, "router_id", int, "51")
-    vip = model.Vip(_vip_address(at / "address", text), interface, router_id)
+    vip = model.Vip(virtual_address(at / "address", text), interface, router_id)
     if "advert_s" in table:
         vip = dataclasses.replace(vip, advert_s=value(at / "advert_s", float, table["advert_s"]))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,14}", interface):
-        raise (at / "interface").wrong(
-            f"is {shown(interface)}", "write an interface's name as `ip link` shows it"
-        )
-    if not 1 <= router_id <= 255:
-        raise (at / "router_id").wrong(
-            f"is {shown(router_id)}", "choose 1 to 255, unused by others in this network"
-        )
+    interface_name(at / "interface", interface)
+    router(at / "router_id", router_id)
     hundredths = vip.advert_s * 100  # VRRPv3 counts in them, in 12 bits
     if not 0.5 < hundredths < 4000.5 or abs(hundredths - round(hundredths)) > 1e-6:
         remedy = "choose 0.01 to 40 seconds in whole hundredths; 0.1 is proven"
         raise (at / "advert_s").wrong(f"is {vip.advert_s:g}", remedy)
     return vip
-
-
-def _vip_address(at: At, text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
-    form = 'write the address and its prefix length, for example "10.73.0.100/24" or "fd00::100/64"'
-    if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
-        raise at.wrong(f"is {shown(text)}, which is not in CIDR form", form)
-    try:
-        found = ipaddress.ip_interface(text)
-    except ValueError as exc:
-        raise at.wrong(f"is {shown(text)}, which is no address", form) from exc
-    ip, network = found.ip, found.network
-    first, last = network.network_address, network.broadcast_address
-    is_edge = network.num_addresses > 2 and (ip == first or (ip.version == 4 and ip == last))
-    if (
-        is_edge
-        or ip.is_multicast
-        or ip.is_loopback
-        or ip.is_unspecified
-        or (ip.version == 4 and ip.is_reserved)
-    ):
-        raise at.wrong(f"is {shown(text)}, which no host can have", "choose a free address of the network")
-    return found
 
 
 def _nodes(at: At, table: Table) -> tuple[model.Node, ...]:

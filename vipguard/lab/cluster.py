@@ -319,9 +319,8 @@ class Lab:
                 daemon.kill9()
             for identity in node.space.processes().values():
                 identity.signal(signal.SIGKILL)
-            node.run(
-                ["ip", "addr", "flush", "dev", "eth0", "scope", "global", "to", self.spec.vip], check=False
-            )
+            for address in (self.spec.vip, *map(self.spec.reader_ip, range(len(self.spec.readers)))):
+                node.run(["ip", "addr", "flush", "dev", "eth0", "scope", "global", "to", address], check=False)
             for part in (
                 node.path("/run/vipguard"),
                 node.path("/var/lib/vipguard"),

@@ -187,6 +187,11 @@ class Node:
         """By /proc/net of its network namespace: no command is run for it."""
         return has_address(self.space.identity.pid, self.spec.vip)
 
+    def readers(self) -> list[int]:
+        """The places in the spec's `readers` of those whose address is here."""
+        pid, count = self.space.identity.pid, len(self.spec.readers)
+        return [number for number in range(count) if has_address(pid, self.spec.reader_ip(number))]
+
     def eligible(self) -> str | None:
         """What the track file says; None without one."""
         paths = [path for path in self.keepalived.waits_for() if not path.endswith("fifo")]
@@ -203,8 +208,8 @@ class Node:
             return ""
 
     def vrrp_state(self) -> str:
-        """The state that keepalived logged last: MASTER, BACKUP or FAULT; "" before the first."""
-        entered = re.findall(r"Entering (MASTER|BACKUP|FAULT) STATE", self.keepalived.log_text())
+        """The state of the writer's VIP that keepalived logged last: MASTER, BACKUP or FAULT; "" before the first."""
+        entered = re.findall(r"\(writer\) Entering (MASTER|BACKUP|FAULT) STATE", self.keepalived.log_text())
         return str(entered[-1]) if entered else ""
 
     def describe(self) -> str:
@@ -213,9 +218,11 @@ class Node:
             return f"{self.name}: gone"
         lives = " ".join(f"{daemon.kind}={'up' if daemon.alive else 'DEAD'}" for daemon in self.daemons)
         read_only = self.mysqld.read_only()
+        here = ",".join(f"reader{number + 1}" for number in self.readers())
+        readers = f" readers={here or 'none'}" if self.spec.readers else ""
         writable = "?" if read_only is None else "closed" if read_only else "WRITABLE"
         return (
-            f"{self.name}: vip={'YES' if self.has_vip() else 'no'} {writable} track={self.eligible()} {lives}"
+            f"{self.name}: vip={'YES' if self.has_vip() else 'no'}{readers} {writable} track={self.eligible()} {lives}"
         )
 
 

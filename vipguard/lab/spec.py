@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ APP_USER, APP_PASSWORD = "app", "app"
 @dataclass(frozen=True)
 class LabSpec:
     """A lab: `settings` are more TOML keys as {"limits": {"hang_s": 1.0}} or {"silent_peer": "wait"}.
+    `readers`: more TOML keys for each reader address, which the lab gives an address and a router id.
 
     Labs are apart from each other (each has its own switch), so all use the same addresses.
     """
@@ -34,6 +35,7 @@ class LabSpec:
     guard: Guard = "vipguard"
     ipv6: bool = False
     advert_s: float = 0.1
+    readers: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,10 @@ class LabSpec:
         circle = self.node_names[: self.nodes]
         return circle[0] if self.is_replica(node) else circle[circle.index(node) - 1]
 
+    def reader_ip(self, number: int) -> str:
+        """Of the reader address of that place in `readers`, from 0."""
+        return self.host(101 + number)
+
     def toml(self) -> str:
         """vipguard.toml, one text for all nodes: each knows itself by its host name."""
         sections: dict[str, Any] = {
@@ -123,6 +129,9 @@ class LabSpec:
         for key, table in sections.items():
             if isinstance(table, Mapping):
                 top += ["", f"[{key}]", *(f"{name} = {toml_value(value)}" for name, value in table.items())]
+        for number, more in enumerate(self.readers):
+            reader = {"address": f"{self.reader_ip(number)}/{self.prefix}", "router_id": 101 + number, **more}
+            top += ["", "[[reader]]", *(f"{name} = {toml_value(value)}" for name, value in reader.items())]
         return "\n".join(top) + "\n"
 
     def to_json(self) -> str:

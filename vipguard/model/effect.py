@@ -44,10 +44,12 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class ProbeServer(Effect):
-    """One round of questions to the local server. `fit`: its session is to hold the lock that says so."""
+    """One round of questions to the local server. `fit`: its session is to hold the lock that says so; `reads`: and the
+    locks of these reader addresses, which this node may be given."""
 
     lane = "probe"
     fit: bool = False
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +326,51 @@ class WriteTrack(Effect):
     """Write the track file by rename; unlink it where that fails."""
 
     lane = "track"
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfReader(Effect):
+    """The base of effects on one reader address; each has a worker of its own."""
+
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{type(self).__name__}:{self.name}"
+
+    @property
+    def worker(self) -> str:
+        return f"reader:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReaderTrack(OfReader):
+    """Write the track file of a reader address by rename; unlink it where that fails."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReaders(OfReader):
+    """Reset the connections to a reader address, while it is still here, and refuse new ones for a moment.
+
+    `process` is the local server's, whose listening sockets go too if it is being taken down.
+    """
+
+    process: ProcessId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveReader(OfReader):
+    """Take a reader address off the interface that a dead keepalived left there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkWriter(Effect):
+    """Write the file that says whether this node is the writer, for the priorities of its reader addresses."""
+
+    lane = "mark-writer"
     value: str
 
 

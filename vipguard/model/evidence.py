@@ -104,6 +104,7 @@ class ServerFacts:
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
+    `reads`: the reader addresses that its agent may be given, by the locks that it holds.
     """
 
     flavor: Flavor
@@ -125,6 +126,7 @@ class ServerFacts:
     maintenance: tuple[Maintenance, ...] = ()
     moving_to: str | None = None
     fit_lock: int | None = None
+    reads: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ whose names are these digests, and whoever has the same configuration finds them
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from .policy import Policy
 
@@ -21,6 +22,7 @@ def digests(policy: Policy) -> dict[str, str]:
         "vip": (str(vip.address), vip.router_id, vip.advert_s, policy.vrrp.unicast),
         "mysql": (policy.mysql.port, policy.mysql.user, policy.mysql.tls),
         "limits": (policy.limits, policy.damping, policy.disk),
+        "readers": tuple(replace(reader, interface="") for reader in policy.readers),
         "safety": (policy.silent_peer, policy.durability, fence.required, fence.kill_hung),
     }
     return {

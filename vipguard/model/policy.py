@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
+from .reader import Reader
+
 MARIADB = "mariadb"
 MYSQL = "mysql"
 Flavor = Literal["mariadb", "mysql"]
@@ -175,6 +177,15 @@ class Paths:
         return f"{self.run}/eligible"
 
     @property
+    def writer_mark(self) -> str:
+        """Says 1 while this node is the writer: keepalived lowers the priorities of its reader addresses by it."""
+        return f"{self.run}/writer"
+
+    def reader_file(self, name: str) -> str:
+        """The track file of one reader address."""
+        return f"{self.run}/reader-{name}"
+
+    @property
     def agent_socket(self) -> str:
         return f"{self.run}/agent.sock"
 
@@ -217,6 +228,12 @@ class Policy:
     vrrp: Vrrp = Vrrp()
     hooks: Hooks = Hooks()
     damping: Damping = Damping()
+    readers: tuple[Reader, ...] = ()
+
+    @property
+    def own_readers(self) -> tuple[Reader, ...]:
+        """The reader addresses that this node may hold."""
+        return tuple(reader for reader in self.readers if self.node in reader.nodes)
 
     @property
     def me(self) -> Node:
@@ -258,6 +275,10 @@ class Policy:
     def fit_lock(self) -> str:
         """Held by an agent on its own server while it would take over, for its peers to see."""
         return f"vipguard.fit.{self.cluster}"
+
+    def read_lock(self, reader: str) -> str:
+        """Held by an agent on its own server while it may be given that reader address."""
+        return f"vipguard.read.{reader}.{self.cluster}"
 
     def move_lock(self, node: str) -> str:
         """Held on the writer's server by who wants the writer to be `node`."""

@@ -50,17 +50,20 @@ class Ignored:
     why: str
 
 
-def parse_lines(buffer: bytes, instance: str | None = None) -> tuple[tuple[VrrpEvent | Ignored, ...], bytes]:
+def parse_lines(
+    buffer: bytes, instance: str | None = None, others: frozenset[str] = frozenset()
+) -> tuple[tuple[VrrpEvent | Ignored, ...], bytes]:
     """The events of all complete lines in `buffer`, in order, and the unfinished rest to put before the next bytes.
 
-    With `instance`, lines about other instances are `Ignored`. A line is the same however its bytes were split. The
-    rest never grows beyond LINE_BYTES_MAX + 1 bytes: an endless line costs no memory and is ignored when it ends.
+    With `instance`, lines about other instances are `Ignored`, but for `others`. A line is the same however its bytes
+    were split. The rest never grows beyond LINE_BYTES_MAX + 1 bytes: an endless line costs no memory and is ignored
+    when it ends.
     """
     *lines, rest = buffer.split(b"\n")
-    return tuple(_parse_line(line, instance) for line in lines), rest[: LINE_BYTES_MAX + 1]
+    return tuple(_parse_line(line, instance, others) for line in lines), rest[: LINE_BYTES_MAX + 1]
 
 
-def _parse_line(line: bytes, instance: str | None) -> VrrpEvent | Ignored:
+def _parse_line(line: bytes, instance: str | None, others: frozenset[str]) -> VrrpEvent | Ignored:
     if len(line) > LINE_BYTES_MAX:
         return _ignored(line, f"longer than {LINE_BYTES_MAX} bytes")
     match = _LINE.fullmatch(line)
@@ -73,7 +76,7 @@ def _parse_line(line: bytes, instance: str | None) -> VrrpEvent | Ignored:
         name = raw_name.decode("utf-8")
     except UnicodeDecodeError:
         return _ignored(line, "its instance name is not UTF-8")
-    if instance is not None and name != instance:
+    if instance is not None and name != instance and name not in others:
         return _ignored(line, f"about another instance than {instance}")
     state = _STATES.get(word)
     if state is None:

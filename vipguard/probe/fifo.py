@@ -41,12 +41,12 @@ class FifoWatch:
 
     epoll_mask = select.EPOLLIN | select.EPOLLET
 
-    def __init__(self, path: str, instance: str | None = None) -> None:
-        """Makes the FIFO if there is none. `instance` narrows the events to that VRRP instance.
+    def __init__(self, path: str, instance: str | None = None, others: frozenset[str] = frozenset()) -> None:
+        """Makes the FIFO if there is none. `instance` narrows the events to that VRRP instance, and to `others`.
 
         Raises CouldNotDo when the path is something else than a FIFO or cannot be made or opened.
         """
-        self.path, self._instance = path, instance
+        self.path, self._instance, self._others = path, instance, others
         self._rest = b""
         self._had_writer = False
         self._fd = open_fifo(path)
@@ -73,7 +73,7 @@ class FifoWatch:
             chunks.append(chunk)
         hung_up = not writer and self._had_writer
         self._had_writer = self._had_writer or writer
-        items, self._rest = parse_lines(self._rest + b"".join(chunks), self._instance)
+        items, self._rest = parse_lines(self._rest + b"".join(chunks), self._instance, self._others)
         if not writer:
             self._rest = b""  # half a line of a writer that died is never finished by the next one
         events = tuple(item for item in items if isinstance(item, VrrpEvent))

@@ -141,6 +141,7 @@ class ServerProbe:
             maintenance=said.maintenance,
             moving_to=said.moving_to,
             fit_lock=said.fit_lock,
+            reads=said.reads,
         )
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:

@@ -7,6 +7,7 @@ from string import Template
 
 from vipguard.errors import ConfigError
 from vipguard.model.policy import Policy
+from vipguard.model.reader import WRITER_LOWER, Reader
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+@:,-]*")
 
@@ -22,7 +23,8 @@ def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> 
             "its path cannot stand in keepalived's configuration", file=policy.file, remedy=remedy
         )
     vip = policy.vip
-    return Template(template).substitute(
+    template, _, parts = template.partition("$readers\n")
+    text = Template(template).substitute(
         cluster=policy.cluster,
         node=policy.node,
         router_name=f"{policy.cluster}-{policy.node}",
@@ -36,7 +38,7 @@ def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> 
         vip_full=vip.address.ip.exploded,
         vip_cidr=vip.address.with_prefixlen,
         # or the kernel would choose the VIP for this host's own connections, and peers would refuse its accounts
-        vip_lifetime=" preferred_lft 0" if vip.version == 6 else "",
+        vip_lifetime=_lifetime(vip.version),
         mysql_socket=policy.mysql.socket,
         agent_socket=policy.paths.agent_socket,
         instance=policy.instance,
@@ -46,6 +48,46 @@ def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> 
         advert_s=f"{vip.advert_s:g}",
         unicast=_unicast(policy) if policy.vrrp.unicast else "",
     )
+    return text + _readers(policy, parts, check)
+
+
+def _readers(policy: Policy, template: str, check: str) -> str:
+    """The instances of the reader addresses that this node may hold, by the parts of the template."""
+    if not policy.own_readers:
+        return ""
+    _, head, mark, one = re.split(r"^@[a-z]+\n", template, flags=re.MULTILINE)
+    marked = any(reader.writer == "last" for reader in policy.own_readers)
+    told = Template(mark).substitute(writer_mark=policy.paths.writer_mark, writer_lower=WRITER_LOWER)
+    text = Template(head).substitute(mark=told if marked else "")
+    return (
+        text
+        + "".join(_reader(policy, reader, one, check) for reader in policy.own_readers).rstrip("\n")
+        + "\n"
+    )
+
+
+def _reader(policy: Policy, reader: Reader, template: str, check: str) -> str:
+    return Template(template).substitute(
+        name=reader.name,
+        config=policy.file,
+        check=check,
+        track_file=policy.paths.reader_file(reader.name),
+        writer_mark="        vipguard_writer\n" if reader.writer == "last" else "",
+        vip_full=reader.address.ip.exploded,
+        vip_cidr=reader.address.with_prefixlen,
+        vip_lifetime=_lifetime(reader.version),
+        mysql_socket=policy.mysql.socket,
+        agent_socket=policy.paths.agent_socket,
+        interface=reader.interface,
+        router_id=reader.router_id,
+        priority=reader.priority(policy.node),
+        advert_s=f"{policy.vip.advert_s:g}",
+        unicast=_unicast(policy, reader) if policy.vrrp.unicast else "",
+    )
+
+
+def _lifetime(version: int) -> str:
+    return " preferred_lft 0" if version == 6 else ""
 
 
 def _startup_delay(policy: Policy) -> str:
@@ -53,6 +95,8 @@ def _startup_delay(policy: Policy) -> str:
     return f"    vrrp_startup_delay {delay_s:g}\n" if delay_s else ""
 
 
-def _unicast(policy: Policy) -> str:
-    peers = "".join(f"        {peer.address}\n" for peer in policy.peers)
+def _unicast(policy: Policy, reader: Reader | None = None) -> str:
+    """To all nodes; of a reader address to those that may hold it."""
+    others = [peer for peer in policy.peers if reader is None or peer.name in reader.nodes]
+    peers = "".join(f"        {peer.address}\n" for peer in others)
     return f"    unicast_src_ip {policy.me.address}\n    unicast_peer {{\n{peers}    }}\n"

@@ -34,6 +34,7 @@ class Facts:
     maintenance: tuple[Maintenance, ...]
     moving_to: str | None
     fit_lock: int | None
+    reads: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class Dialect:
             f"WHEN IS_USED_LOCK({quote(policy.move_lock(node.name))}) IS NOT NULL THEN {quote(node.name)}"
             for node in policy.nodes
         )
+        reads = "".join(
+            f", IF(IS_USED_LOCK({quote(policy.read_lock(reader.name))}) IS NULL, NULL, {quote(reader.name)})"
+            for reader in policy.readers
+        )
+        told = f"CONCAT_WS(','{reads})" if reads else "''"
         gtid = self.gtid[0] if len(self.gtid) == 1 else f"CONCAT_WS(',', {', '.join(self.gtid)})"
         name = quote(cluster)
         return (
@@ -97,7 +103,7 @@ class Dialect:
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
-            f" IS_USED_LOCK({quote(policy.fit_lock)})"
+            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -118,6 +124,7 @@ class Dialect:
             maintenance=_maintenance(_text(row[11])),
             moving_to=None if row[12] is None else _text(row[12]),
             fit_lock=None if row[13] is None else int(row[13]),
+            reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
         )
 
     def own_gtid(self) -> str:
