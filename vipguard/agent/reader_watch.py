@@ -58,13 +58,19 @@ class ReaderWatch:
             if (watched := self._all.get(event.instance)) is not None:
                 watched.seen = replace(watched.seen, state=event.state)
 
+    def passed(self, name: str, yes: bool) -> None:
+        """Take note of what keepalived's script was told."""
+        if (watched := self._all.get(name)) is not None:
+            watched.seen = replace(watched.seen, passed=yes)
+
     def drain(self, ready: set[int]) -> list[Event]:
         """Of those whose address may have come or gone."""
-        return [
-            ReaderSeen(name, watched.seen)
-            for name, watched in self._all.items()
-            if watched.address.fileno() in ready and self._address(watched, watched.address.drain)
-        ]
+        found: list[Event] = []
+        for name, watched in self._all.items():
+            if watched.address.fileno() in ready and self._address(watched, watched.address.drain):
+                self._rest(watched)
+                found.append(ReaderSeen(name, watched.seen))
+        return found
 
     def tick(self) -> list[Event]:
         """Everything of each, read now."""

@@ -22,7 +22,7 @@ from .world import Closing, Handing, Resting, Starting, World, Writing
 
 RESET_S, WRITE_S, REMOVE_S = 1.0, 1.0, 1.0
 TAKEN_S = 1.0  # on top of VRRP's own time: by then somebody advertises what was given, or nobody will
-AGAIN_S, AGAIN_S_MAX = 10.0, 300.0
+AGAIN_S, AGAIN_S_MAX = 5.0, 300.0
 #: without an advert for so long an address was left behind by a keepalived that is stopped
 STOPPED_S, STOPPED_ADVERTS = 1.0, 10
 
@@ -57,11 +57,16 @@ def offered(draft: Draft) -> tuple[str, ...]:
         if (state := world.readers.get(reader.name)) is not None
         and not state.seen.here
         and state.seen.track == "1"
-        and state.seen.state != "FAULT"
+        and _waits(state)
         and state.verdict is not None
         and state.verdict.eligibility is Eligibility.ELIGIBLE
         and wait_s(world, reader, draft.now_s) == 0.0
     )
+
+
+def _waits(state: ReaderState) -> bool:
+    """Is keepalived ready to take it? An agent that was started later has not heard its last word."""
+    return state.seen.state in ("BACKUP", "MASTER") or (state.seen.state is None and state.seen.passed)
 
 
 def wait_s(world: World, reader: Reader, now_s: float) -> float:

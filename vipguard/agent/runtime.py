@@ -193,7 +193,10 @@ class Runtime:
             may = verdict.may if world.track_asked is None else world.track_asked == "1"
             return f"{0 if may else 1} {verdict.rule}"
         if command.startswith("check "):
-            return readers.answer(world, command.removeprefix("check "))
+            name = command.removeprefix("check ")
+            answer = readers.answer(world, name)
+            self.watch.passed(name, answer is not None and answer.startswith("0"))
+            return answer
         if command == "status":
             return self.status()
         if command in ("promote", "solo", "undamp", "lift"):

@@ -167,6 +167,11 @@ class Watch:
         self._fifo = fifo
         self.epoll.register(fifo.fileno(), fifo.epoll_mask)
 
+    def passed(self, reader: str, yes: bool) -> None:
+        """keepalived's script was told so of a reader address."""
+        if self._readers is not None:
+            self._readers.passed(reader, yes)
+
     def goodbye(self) -> None:
         """At a clean stop, as to the reader addresses."""
         if self._readers is not None:

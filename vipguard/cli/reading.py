@@ -22,10 +22,9 @@ def lines(status: Mapping[str, Any]) -> list[str]:
     """One for each reader address: where it is, and whether this node could serve it."""
     found = []
     for reader in status.get("readers") or ():
-        prefer = f", prefers {reader['prefer']}" if reader["holder"] != reader["prefer"] else ""
-        found.append(
-            f"reader {reader['name']} {reader['address']}: {where(reader)}{prefer}; {_could(reader)}"
-        )
+        first = max(reader["nodes"], key=lambda node: node["priority"])["node"]
+        home = f", belongs on {first}" if reader["holder"] not in (None, first) else ""
+        found.append(f"reader {reader['name']} {reader['address']}: {where(reader)}{home}; {_could(reader)}")
     return found
 
 

@@ -15,6 +15,7 @@ class ReaderEvidence:
 
     `left_at_s`: this host's last advert for it, watched until `looked_at_s`; `heard`: others' adverts, as
     sender's address to (time, priority). `state`: of the newest notify line. `track`: what the track file says.
+    `passed`: keepalived's script was told yes when it asked last.
     """
 
     address: AddressEvidence | None = None
@@ -23,6 +24,7 @@ class ReaderEvidence:
     heard: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     state: VrrpState | None = None
     track: str | None = None
+    passed: bool = False
 
     @property
     def here(self) -> bool:

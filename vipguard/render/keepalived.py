@@ -58,7 +58,7 @@ def _readers(policy: Policy, template: str, check: str) -> str:
     _, head, mark, one = re.split(r"^@[a-z]+\n", template, flags=re.MULTILINE)
     marked = any(reader.writer == "last" for reader in policy.own_readers)
     told = Template(mark).substitute(writer_mark=policy.paths.writer_mark, writer_lower=WRITER_LOWER)
-    text = Template(head).substitute(mark=told if marked else "")
+    text = head + (told if marked else "\n")
     return (
         text
         + "".join(_reader(policy, reader, one, check) for reader in policy.own_readers).rstrip("\n")

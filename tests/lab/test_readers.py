@@ -1,0 +1,195 @@
+"""Reader addresses: each on its preferred node, leaving one that is unfit, coming back, never on two."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from guarded import SETTINGS, Guarded, make_ready
+from reading import Holders, ReadingClient, wait_readers
+
+from vipguard.lab import Lab, LabSpec, Node, faults
+from vipguard.lab.spec import Flavor
+
+RETURN_S = 1.0
+TWICE_MS_MAX = 100.0
+ONE, TWO, LAST = 0, 1, 2  # the first prefers db1, the second db2, the last one whoever is not the writer
+READERS = [
+    {"prefer": "db1", "writer": "yes", "return_s": RETURN_S},
+    {"prefer": "db2", "writer": "yes", "return_s": RETURN_S},
+    {"name": "last", "return_s": RETURN_S, "lag_s_max": 1.0},
+]
+
+
+@dataclass
+class Readers:
+    guarded: Guarded
+    holders: Holders
+
+    @property
+    def lab(self) -> Lab:
+        return self.guarded.lab
+
+    @property
+    def home(self) -> dict[int, Node | None]:
+        """Where each belongs, by who is the writer."""
+        db1, db2 = self.lab.nodes.values()
+        return {ONE: db1, TWO: db2, LAST: self.guarded.standby}
+
+    def own(self, node: Node) -> int:
+        """The one that prefers this node."""
+        return ONE if node.name == "db1" else TWO
+
+
+@pytest.fixture(scope="module")
+def _lab(flavor: Flavor) -> Iterator[Lab]:
+    spec = LabSpec(name=f"r{os.getpid()}-{flavor}", flavor=flavor, readers=READERS, settings=SETTINGS)
+    with Lab.create(spec) as lab:
+        yield lab.up()
+
+
+@pytest.fixture
+def readers(_lab: Lab) -> Iterator[Readers]:
+    make_ready(_lab)
+    with _lab.watch() as watcher, Holders(_lab) as holders:
+        found = Readers(Guarded(_lab, watcher), holders)
+        wait_readers(_lab, found.home, within_s=20)
+        yield found
+        assert holders.twice_ms() < TWICE_MS_MAX
+        assert watcher.two_writers_ms() == 0
+        for node in _lab.nodes.values():
+            assert not found.guarded.said(node, "rule=unexpected-error") and "Traceback" not in found.guarded.log(node)
+
+
+def test_each_is_on_its_node_and_the_status_says_so(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    for node in (writer, standby):
+        told = {reader["name"]: reader for reader in readers.guarded.status(node)["readers"]}
+        assert {name: reader["holder"] for name, reader in told.items()} == {
+            "reader1": "db1", "reader2": "db2", "last": standby.name
+        }  # fmt: skip
+        assert all(reader["eligibility"] == "eligible" for reader in told.values())
+        assert told["last"]["here"] is (node is standby)
+        assert told["last"]["rule"] == ("reader-ready" if node is standby else "reader-by-the-writer")
+        checked = node.vipguard("check", "reader", "--json")
+        assert json.loads(checked.stdout)["seen_by"] == "agent"
+    assert f"reader last 10.73.0.103/24: on {standby.name}; eligible" in writer.vipguard("status").stdout
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(ReadingClient(lab, number)) for number in (ONE, TWO, LAST)]
+        lab.wait(lambda: all(len(client.answers()) > 3 for client in clients), 5, "answers at each address")
+        assert [client.answers()[-1][1] for client in clients] == [1, 2, standby.server_id]
+    doctor = json.loads(writer.vipguard("doctor", "--json", check=False).stdout)
+    found = {row["rule"] for row in (doctor["findings"] if isinstance(doctor, dict) else doctor)}
+    assert not found & {"conf-differs", "reader-instance-missing", "track-file-missing", "configuration-differs"}
+
+
+def test_a_standby_that_does_not_replicate_hands_its_addresses_over_and_gets_them_back_damped(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    own = readers.own(standby)
+    with ReadingClient(lab, own) as client, ReadingClient(lab, LAST) as last:
+        lab.wait(lambda: client.answers() and last.answers(), 5, "answers")
+        began_ns = time.monotonic_ns()
+        with readers.guarded.applier_stopped(standby):
+            wait_readers(lab, {own: writer, LAST: writer})
+            lab.wait(lambda: client.answers()[-1][1] == writer.server_id, 5, "an answer of the writer")
+            assert client.longest_gap_ms(began_ns) < 1000
+            told = readers.guarded.status(standby)["readers"][own]
+            assert told["rule"] == "reader-replication-broken" and told["holder"] == writer.name
+        well_ns = time.monotonic_ns()
+        wait_readers(lab, readers.home)
+        assert time.monotonic_ns() - well_ns > RETURN_S * 0.8e9, "it must have been well for a while"
+        lab.wait(lambda: client.answers()[-1][1] == standby.server_id, 5, "an answer of the standby")
+        assert client.longest_gap_ms(began_ns) < 1000 and last.longest_gap_ms(began_ns) < 1000
+    assert readers.guarded.said(writer, "event=reader-gives", "rule=reader-gives-way", f"node={standby.name}") == 2
+    assert not readers.guarded.dropped_vip(writer) and not readers.guarded.was_closed(writer)
+
+
+def test_a_lag_takes_the_address_with_the_lower_limit(readers: Readers) -> None:
+    standby = readers.guarded.standby
+    began_ns = time.monotonic_ns()
+    with readers.guarded.locked(standby):
+        readers.guarded.write(10)
+        wait_readers(readers.lab, {LAST: readers.guarded.writer})
+        assert readers.guarded.said(standby, "event=reader ", "reader=last", "rule=reader-lag-exceeded", "lag_s_max=1")
+        assert readers.holders.moves(readers.own(standby), began_ns) == []
+    wait_readers(readers.lab, readers.home, within_s=15)
+
+
+def test_maintenance_and_a_pause(readers: Readers) -> None:
+    """A node in maintenance serves nothing; a paused cluster moves nothing."""
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    own = readers.own(standby)
+    writer.vipguard("maintenance", "on", "--node", standby.name)
+    wait_readers(lab, {own: writer, LAST: writer})
+    assert readers.guarded.said(standby, "event=reader ", "rule=reader-maintenance")
+    writer.vipguard("maintenance", "on", "--cluster")
+    writer.vipguard("maintenance", "off", "--node", standby.name)
+    readers.guarded.wait_said(standby, "event=reader ", "rule=reader-paused")
+    time.sleep(RETURN_S + 0.3)
+    wait_readers(lab, {own: writer, LAST: writer}, within_s=0.5)
+    writer.vipguard("maintenance", "off", "--cluster")
+    wait_readers(lab, readers.home, within_s=15)
+
+
+def test_a_killed_server_and_a_killed_keepalived_leave_their_addresses_to_the_other(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    own = readers.own(standby)
+    with ReadingClient(lab, own) as client:
+        lab.wait(client.answers, 5, "answers")
+        began_ns = time.monotonic_ns()
+        with faults.kill_mysqld(standby):
+            wait_readers(lab, {own: writer, LAST: writer})
+            lab.wait(lambda: client.answers()[-1][1] == writer.server_id, 5, "an answer of the writer")
+        assert client.longest_gap_ms(began_ns) < 1000
+        wait_readers(lab, readers.home, within_s=15)
+        with faults.kill_keepalived(standby):
+            lab.wait(lambda: standby.readers() == [], 5, "the addresses that were left behind to be removed")
+            wait_readers(lab, {own: writer, LAST: writer})
+            readers.holders.changes.clear()  # until then the dead one's addresses were on both
+            lab.wait(lambda: client.answers()[-1][1] == writer.server_id, 10, "an answer of the writer")
+            assert readers.guarded.said(standby, "event=reader-removed", "rule=reader-left-behind") >= 2
+
+
+def test_a_dead_agent_drops_nothing_and_its_dead_server_is_seen_all_the_same(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    own, began_ns = readers.own(standby), time.monotonic_ns()
+    with faults.kill_agent(standby):
+        time.sleep(4.5)  # two rounds of keepalived's script
+        assert [readers.holders.moves(number, began_ns) for number in (ONE, TWO, LAST)] == [[], [], []]
+        with faults.kill_mysqld(standby):
+            wait_readers(lab, {own: writer, LAST: writer}, within_s=12)
+    assert not readers.guarded.dropped_vip(writer)
+
+
+def test_a_takeover_moves_the_writers_reader_too_and_each_only_once(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    own = readers.own(writer)
+    readers.guarded.write_settled()
+    with ReadingClient(lab, own) as client, ReadingClient(lab, LAST) as last:
+        lab.wait(lambda: client.answers() and last.answers(), 5, "answers")
+        began_ns = time.monotonic_ns()
+        with faults.kill_mysqld(writer):
+            readers.guarded.wait_writer(standby)
+            assert time.monotonic_ns() - began_ns < 1.5e9
+            wait_readers(lab, dict.fromkeys((ONE, TWO, LAST), standby))
+            lab.wait(lambda: client.answers()[-1][1] == standby.server_id, 5, "an answer of the standby")
+            assert client.longest_gap_ms(began_ns) < 1000
+            assert last.longest_gap_ms(began_ns) < 1000 and readers.holders.moves(LAST, began_ns) == []
+        wait_readers(lab, {own: writer, LAST: writer}, within_s=20)
+        lab.wait(lambda: last.answers()[-1][1] == writer.server_id, 5, "an answer of the old writer")
+        assert readers.holders.moves(LAST, began_ns) == [writer.name]
+
+
+def test_a_switchover_takes_the_last_resort_along_the_other_way(readers: Readers) -> None:
+    lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    began_ns = time.monotonic_ns()
+    writer.vipguard("switchover", "--to", standby.name)
+    readers.guarded.wait_writer(standby)
+    wait_readers(lab, {LAST: writer}, within_s=5)
+    home = [number for number in (ONE, TWO) if readers.holders.moves(number, began_ns)]
+    assert home == [], "a node that was the writer a moment ago is not behind"
