@@ -129,7 +129,7 @@ def _refused(text: str, node: str) -> ConfigError | None:
     from vipguard.config import load
     from vipguard.mmm.toml import quoted
 
-    filled = re.sub(r"^# (router_id = 51|interface = \"eth0\"|\[witness\]|addresses = .*)$", r"\1", text, flags=re.M)
+    filled = re.sub(r"^# (router_id = \d+|interface = \"eth0\"|\[witness\]|addresses = .*)$", r"\1", text, flags=re.M)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".toml") as file:
         file.write(f"node = {quoted(node)}\n{filled}")
         file.flush()

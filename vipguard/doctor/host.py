@@ -108,7 +108,10 @@ def user_hooks(policy: Policy) -> Iterator[Diagnosis]:
 def _refusal(policy: Policy) -> Iterator[Diagnosis]:
     vip, cost = policy.vip, "in a move, clients wait a second and not some milliseconds"
     try:
-        if nft.installed(policy.cluster, vip.interface, vip.ip, policy.mysql.port):
+        places = [(vip.interface, vip.ip), *((reader.interface, reader.ip) for reader in policy.readers)]
+        places = [place for place in places if not nft.installed(policy.cluster, *place, policy.mysql.port)]
+        places = [place for place in places if place[1] == vip.ip or nft.why_not(*place) is None]
+        if not places:
             return
         obstacle = nft.why_not(vip.interface, vip.ip)
     except CouldNotDo as exc:

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from vipguard.doctor import conf, traps, versions
+from vipguard.doctor import conf, readers, traps, versions
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.errors import ConfigError, CouldNotLook
 from vipguard.model.policy import Policy
@@ -42,6 +42,7 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     if (status := _stat(os.path.realpath(path))) is not None:
         yield from versions.file_mode(path, status)
     yield from traps.judge(policy, root)
+    yield from readers.judge(policy, root)
     number = versions.parse(said) if isinstance(said, str) else None
     if number is not None:
         yield from versions.judge(policy, root, number)
@@ -92,7 +93,8 @@ def run_time_files(policy: Policy) -> Iterator[Diagnosis]:
     if status.st_uid != 0 or status.st_mode & _OTHERS_WRITE:
         text = f"{run} can be written by others than root ({_who(status)})"
         yield error("keepalived", "run-directory-open", text, f"run: chown root {run}; chmod go-w {run}")
-    yield from _run_file(policy.paths.track_file, "track-file", stat.S_ISREG, "a regular file", _OTHERS_WRITE)
+    for path in (policy.paths.track_file, *(policy.paths.reader_file(reader.name) for reader in policy.own_readers)):
+        yield from _run_file(path, "track-file", stat.S_ISREG, "a regular file", _OTHERS_WRITE)
     yield from _run_file(policy.paths.fifo, "fifo", stat.S_ISFIFO, "a FIFO", 0o077)
 
 

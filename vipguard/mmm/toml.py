@@ -97,10 +97,14 @@ def _replica(node: Node, accepted: Accepted) -> str:
 
 def _readers(draft: Draft, accepted: Accepted) -> list[str]:
     parts = []
-    for reader in draft.readers:
+    for number, reader in enumerate(draft.readers, 52):
         hosts = ", ".join(quoted(name) for name in reader.nodes)
         prefer = f"prefer = {quoted(reader.prefer)}\n" if reader.prefer else ""
-        text = f"[[reader]]\naddress = {quoted(reader.address)}\n# router_id = 52\nnodes = [{hosts}]\n{prefer}"
+        told = f"# {FILL_IN}: 1 to 255, not used by another keepalived in this network\n" if accepted.readers else ""
+        text = (
+            f"[[reader]]\naddress = {quoted(reader.address)}\n{told}# router_id = {number}\nnodes = [{hosts}]\n{prefer}"
+            '# as MMM had it; without this line the writer serves it only where no other node can\nwriter = "yes"\n'
+        )
         why = f"MMM's role {_comment(reader.role)}"
         parts.append(
             f"# {why}\n{text}" if accepted.readers else _commented(text, f"{why}: this version takes no readers yet")
