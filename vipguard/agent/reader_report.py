@@ -44,14 +44,14 @@ def _one(world: World, sight: Sight, reader: Reader) -> dict[str, Any]:
         "losses": len(state.losses) if state is not None else None,
         "came": state.came if state is not None else None,
         "went": state.went if state is not None else None,
-        "nodes": [_node(world, sight, reader, name) for name in reader.nodes],
+        "nodes": [_node(world, reader, name) for name in reader.nodes],
     }
 
 
-def _node(world: World, sight: Sight, reader: Reader, name: str) -> dict[str, Any]:
+def _node(world: World, reader: Reader, name: str) -> dict[str, Any]:
     if name == world.policy.node:
         return {"node": name, "priority": reader.priority(name, readers.is_the_writer(world)), "well": None}
-    peer = sight.peers.get(name)
+    peer = world.peers.get(name)
     facts = peer.evidence.facts if peer is not None and peer.evidence is not None and peer.answered else None
     return {
         "node": name,

@@ -212,19 +212,19 @@ def _give(draft: Draft, sight: Sight, reader: Reader, state: ReaderState) -> Rea
         return replace(state, giving=None, untaken=untaken, again_s=draft.now_s + again_s)
     if not state.seen.here or sight.paused is not None or draft.now_s < state.again_s:
         return state
-    node = _before_us(draft.world, sight, reader)
+    node = _before_us(draft.world, reader)
     if node is None:
         return state
     draft.note("reader-gives", "reader-gives-way", reader=reader.name, address=reader.ip, node=node)
     return replace(state, giving=Giving(node, draft.now_s))
 
 
-def _before_us(world: World, sight: Sight, reader: Reader) -> str | None:
+def _before_us(world: World, reader: Reader) -> str | None:
     """The first of the nodes that come before this one and may be given the address, by their agents' locks."""
     node = world.policy.node
     priorities = {
         name: reader.priority(name, is_writer(peer.evidence))
-        for name, peer in sight.peers.items()
+        for name, peer in world.peers.items()
         if name in reader.nodes and peer.answered and peer.evidence is not None
         and peer.evidence.facts is not None and reader.name in peer.evidence.facts.reads
     }  # fmt: skip
