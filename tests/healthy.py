@@ -18,9 +18,11 @@ from vipguard.model.evidence import (
 )
 from vipguard.model.gtid import GtidSet
 from vipguard.model.policy import Node, Policy, Vip
+from vipguard.model.reader import Reader
 from vipguard.model.sight import GoodLag, PeerSight, Sight
 
 NOW_S = 1000.0
+READER = Reader("reader1", ip_interface("10.73.0.101/24"), "eth0", 101, ("db1", "db2"))
 POLICY = Policy(
     cluster="orders",
     node="db1",

@@ -38,6 +38,7 @@ class Settings:
     vips: tuple[str, ...] = (f"{VIP}/24",)
     more_global: list[str] = field(default_factory=list)
     more_tracks: dict[str, str] = field(default_factory=dict)
+    more: str = ""
 
     def text(self, folder: Path) -> str:
         tracks = {self.track_path: self.track, **self.more_tracks}
@@ -60,7 +61,7 @@ class Settings:
         lines += ["track_file {", *(f"t{number}" for number in range(len(tracks))), "}"]
         lines += ["track_script {", "s", "}"] if self.script else []
         lines += ["virtual_ipaddress {", *(f"{vip} dev eth0" for vip in self.vips), "}", "}"]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more
 
 
 class Host:

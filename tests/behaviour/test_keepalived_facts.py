@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from nets import boottime
 from vrrp import VIP, WITHIN_S, Host, Settings, hosts
 
 from vipguard.lab.wait import wait_until
 from vipguard.model.vrrp import down_timer_s, skew_s
+from vipguard.probe.fifo import FifoWatch
 
 pytestmark = pytest.mark.behaviour
 DOWN_S = down_timer_s(100, 0.1)
@@ -147,6 +149,73 @@ def test_with_nopreempt_a_priority_drop_never_fails_over(a: Host, b: Host) -> No
     a.say("0")
     b.wait_vip()
     a.wait_vip(False)
+
+
+def test_a_weight_on_the_writer_lets_another_be_first_where_nobody_is_master(a: Host, b: Host) -> None:
+    """With nopreempt too: it counts for who takes an address that nobody has. So the writer is the last resort."""
+    mark = a.run_folder / "mark"
+    for content in ("0\n", "1\n"):
+        mark.write_text(content)
+        settings = Settings(priority=160, more_tracks={"run/mark": "weight -100"})
+        settings.more_global.append("vrrp_notify_priority_changes true")
+        a.start(settings, eligible="0")
+        b.start(Settings(priority=110), eligible="0")
+        lowered = content == "1\n"
+        wait_until(lambda: a.states()[-1:] == ["FAULT 60" if lowered else "FAULT 160"], WITHIN_S, a.describe)  # noqa: B023
+        b.wait_states("FAULT 110")
+        first, second = (b, a) if lowered else (a, b)
+        second.say("1")
+        first.say("1")
+        first.wait_vip()
+        time.sleep(2 * DOWN_S)
+        assert (first.has_vip, second.has_vip) == (True, False)
+        for host in (a, b):
+            host.reset()
+
+
+def test_a_missing_file_of_a_weight_that_is_not_reverse_changes_nothing(a: Host) -> None:
+    (a.run_folder / "mark").unlink(missing_ok=True)
+    a.start(Settings(priority=160, more_tracks={"run/mark": "weight -100"}))
+    a.wait_vip()
+    wait_until(lambda: "MASTER 160" in a.states(), WITHIN_S, a.describe)
+
+
+def test_two_instances_on_one_interface_have_their_trackers_each(a: Host) -> None:
+    from vipguard.act import track_file
+    from vipguard.probe.address import AddressWatch
+
+    own = str(a.run_folder / "own")
+    more = f"""
+        track_file other {{\nfile {own}\nweight 0 reverse\n}}
+        vrrp_instance other {{
+            state BACKUP\ninterface eth0\nvirtual_router_id 52\npriority 150\nadvert_int 0.1\nnopreempt
+            track_file {{\nother\n}}
+            virtual_ipaddress {{\n10.73.0.101/24 dev eth0\n}}
+        }}
+    """
+    a.fifo.close()
+    a.fifo = FifoWatch(str(a.fifo_path), "writer", frozenset({"other"}))
+    track_file.write(own, "0")
+    a.start(Settings(more=more))
+    a.wait_vip()
+    with a.net.inside():
+        other = AddressWatch("eth0", "10.73.0.101", boottime)
+        track_file.write(own, "1")
+        wait_until(lambda: other.look().vip_present, WITHIN_S, a.describe)
+        a.say("0")
+        a.wait_vip(False)
+        assert other.look().vip_present
+        track_file.write(own, "0")
+        wait_until(lambda: not other.look().vip_present, WITHIN_S, a.describe)
+        other.close()
+
+    def said_of_other() -> list[str]:
+        a.states()
+        return [event.word for event in a.heard if event.instance == "other"]
+
+    wait_until(lambda: said_of_other() == ["FAULT", "BACKUP", "MASTER", "FAULT"], WITHIN_S, a.describe)
+    a.fifo.close()
+    a.fifo = FifoWatch(str(a.fifo_path), "writer")
 
 
 # The FIFO

@@ -142,6 +142,30 @@ def test_a_shut_gate_refuses_newcomers_and_leaves_the_others_alone(nets: tuple[N
             assert attempt(client, vip) == "ConnectionRefusedError", "who comes back at once is not taken in"
 
 
+@pytest.mark.parametrize("reader", ["10.73.0.101", "fd73::65"])
+def test_the_other_addresses_are_refused_where_they_are_not_and_for_a_moment_where_they_leave(
+    nets: tuple[Net, Net], reader: str
+) -> None:
+    """Beside a VIP of either family; the VIP's own gate does not concern them."""
+    server, client = nets
+    aimed_here(server, client, reader)
+    with server.inside():
+        assert nft.install("orders", "eth0", VIP4, PORT, [("eth0", reader)]) == []
+        assert nft.installed("orders", "eth0", VIP4, PORT) and nft.installed("orders", "eth0", reader, PORT)
+    assert attempt(client, reader) == "ConnectionRefusedError"
+    with here(server, reader):
+        with server.inside():
+            gate = nft.Gate("orders", VIP4)
+            gate.shut()
+        assert attempt(client, reader, timeout_s=3) == "connected"
+        with server.inside():
+            gate.open()
+            nft.refuse_for_a_moment("orders", reader)
+            nft.refuse_for_a_moment("orders", reader)
+        assert attempt(client, reader) == "ConnectionRefusedError"
+        wait_until(lambda: attempt(client, reader) == "connected", 3, lambda: "the moment to end")
+
+
 def test_a_gate_that_a_guard_before_left_shut_is_opened_without_a_program(
     nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch
 ) -> None:

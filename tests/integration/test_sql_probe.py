@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from ipaddress import ip_interface
 
 import pytest
 from scratch import Pair, Server, took_s
@@ -12,6 +13,7 @@ from vipguard.lab.wait import wait_until
 from vipguard.model.evidence import Answer, Channel, ServerEvidence, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.maintenance import Maintenance
+from vipguard.model.reader import Reader
 from vipguard.probe.server import ServerProbe
 from vipguard.session import Connector, Deadline, Tls, boottime_s
 
@@ -118,6 +120,24 @@ def test_a_probe_that_signs_holds_the_lock_takes_it_again_on_a_new_session_and_g
     signs[0] = (*signs[0], policy.fit_lock)
     assert facts_of(look(agent)).fit_lock == agent.connection_id
     agent.close()
+
+
+def test_the_reader_addresses_that_an_agent_may_be_given_are_seen_by_its_locks(pair: Pair) -> None:
+    readers = tuple(
+        Reader(name, ip_interface(f"10.73.0.10{number}/24"), "eth0", 100 + number, ("a", "b"))
+        for number, name in enumerate(("one", "two"))
+    )
+    policy = replace(pair.policy, readers=readers)
+    signs = [(policy.read_lock("two"),)]
+    agent = ServerProbe(pair.a.connector(), policy, lambda: signs[0])
+    peer = ServerProbe(pair.a.connector(), policy)
+    assert facts_of(look(peer)).reads == frozenset()
+    assert facts_of(look(agent)).reads == facts_of(look(peer)).reads == {"two"}
+    signs[0] = tuple(policy.read_lock(reader.name) for reader in readers)
+    assert facts_of(look(agent)).reads == facts_of(look(peer)).reads == {"one", "two"}
+    agent.close()
+    wait_until(lambda: facts_of(look(peer)).reads == frozenset(), 5, lambda: "the locks to go with the session")
+    peer.close()
 
 
 def test_the_operators_rows_in_force_are_told_and_others_not(pair: Pair) -> None:

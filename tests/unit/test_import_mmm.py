@@ -69,7 +69,7 @@ def filled(text: str, tmp_path: Path) -> Policy:
         text = text.replace(f"/etc/vipguard/{name}", str(tmp_path / name))
     node = tomllib.loads(text)["nodes"]
     server_ids = iter(range(101, 200))
-    text = re.sub(r'^# (router_id = 51|interface = "eth0"|\[witness\]|addresses = .*)$', r"\1", text, flags=re.M)
+    text = re.sub(r'^# (router_id = \d+|interface = "eth0"|\[witness\]|addresses = .*)$', r"\1", text, flags=re.M)
     text = re.sub(r"^# server_id = 1$", lambda _: f"server_id = {next(server_ids)}", text, flags=re.M)
     path = tmp_path / "vipguard.toml"
     path.write_text(f'node = "{min(node)}"\n{text}', encoding="utf-8")
@@ -101,7 +101,12 @@ def test_the_pair_of_every_tutorial(run: Run, tmp_path: Path) -> None:
         ("db2", "192.168.172.135", 230),
     ]
     assert policy.replication and policy.replication.user == "replicant"
-    assert '[[reader]]' in out and '"192.168.172.153/32"' in out and '"192.168.172.154/32"' in out
+    assert [(str(r.address), r.nodes, r.writer) for r in policy.readers] == [
+        ("192.168.172.153/32", ("db1", "db2"), "yes"),
+        ("192.168.172.154/32", ("db2", "db1"), "yes"),
+    ]
+    assert len({r.router_id for r in policy.readers} | {policy.vip.router_id}) == 3
+    assert err.count("reader.router_id") == 2
     for name in ("pid_path", "bin_path", "peer", "auto_set_online", "ping_ips", "agent_user", "debug"):
         assert name in err
     assert "mmm_common.conf:20: ip: what follows # is read as a comment" in err
@@ -128,7 +133,8 @@ def test_a_second_exclusive_role_is_a_reader_and_a_third_master_a_node(run: Run,
     assert [n.priority for n in policy.nodes if n.name in ("alpha", "beta", "gamma")] == [250, 230, 210]
     assert policy.mysql.port == 3307
     assert policy.replication and policy.replication.user == "vipguard_repl"
-    assert '"172.16.4.101/32"' in out and 'prefer = "gamma"' in out
+    assert policy.readers[0].ip == "172.16.4.101"
+    assert [r.prefer for r in policy.readers if "prefer" in out] and any(r.prefer == "gamma" for r in policy.readers)
     assert "spare is a master that never has role app" in err
     assert "replication_user: is no name that vipguard takes" in err
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_interface
 
+import healthy
 import pytest
 from core import Core, guarded_writer, standby
 from core import writer as lone_writer
@@ -16,10 +16,9 @@ from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence, Answer, ServerFacts
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Damping, Policy
-from vipguard.model.reader import Reader
 from vipguard.model.reading import ReaderEvidence
 
-READER = Reader("reader1", ip_interface("10.73.0.101/24"), "eth0", 101, ("db1", "db2"), return_s=2.0)
+READER = replace(healthy.READER, return_s=2.0)
 PEER_IP = "10.73.0.12"
 
 

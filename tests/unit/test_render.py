@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from vipguard.errors import ConfigError
 from vipguard.model.policy import Flavor, Mysql, Node, Policy, Replication, Vip, Vrrp
+from vipguard.model.reader import Reader
 from vipguard.render import shipped
 from vipguard.render.accounts import accounts_sql
 from vipguard.render.keepalived import keepalived_conf
@@ -203,3 +205,46 @@ def test_a_wrapper_below_a_directory_with_a_space_is_refused(installed: Path) ->
     installed.rename(spaced)
     with pytest.raises(ConfigError, match="reads as syntax"):
         shipped.wrapper("check", spaced)
+
+
+# -- reader addresses
+
+READERS = (
+    Reader("reader1", ip_interface("10.73.0.101/24"), "eth0", 101, ("db1", "db2")),
+    Reader("far", ip_interface("fd00::102/64"), "eth1", 102, ("db2", "db1"), writer="yes"),
+    Reader("theirs", ip_interface("10.73.0.103/24"), "eth0", 103, ("db2",)),
+)
+
+
+def blocks(text: str) -> dict[str, str]:
+    """The blocks of the outermost level, by their first line."""
+    found = re.findall(r"^(\w[^\n]*) \{\n(.*?)^\}", text, flags=re.MULTILINE | re.DOTALL)
+    return {str(head): str(body) for head, body in found}
+
+
+def test_each_reader_address_of_the_node_has_an_instance_with_a_tracker_and_a_script_of_its_own() -> None:
+    text = conf(dataclasses.replace(HEALTHY, readers=READERS))
+    assert text.startswith(conf(HEALTHY)), "the writer's instance does not depend on them"
+    found = blocks(text)
+    one, far = found["vrrp_instance reader1"], found["vrrp_instance far"]
+    for line in ("priority 200", "virtual_router_id 101", "nopreempt", "10.73.0.101/24 dev eth0\n", "interface eth0"):
+        assert line in one
+    for line in ("priority 190", "virtual_router_id 102", "fd00::102/64 dev eth1 preferred_lft 0\n", "interface eth1"):
+        assert line in far
+    assert "vipguard_writer" in one and "vipguard_writer" not in far
+    assert "weight -100" in found["track_file vipguard_writer"]
+    assert "file /run/vipguard/reader-far\n    weight 0 reverse" in found["track_file vipguard_read_far"]
+    full = "fd00:0000:0000:0000:0000:0000:0000:0102 /run/mysqld/mysqld.sock /run/vipguard/agent.sock far"
+    assert full in found["vrrp_script vipguard_check_far"]
+    assert "theirs" not in text
+
+
+def test_only_who_may_hold_a_reader_address_hears_of_it_by_unicast() -> None:
+    three = (*HEALTHY.nodes, Node("db3", "10.73.0.13", 160, 3))
+    found = blocks(conf(dataclasses.replace(HEALTHY, nodes=three, readers=READERS, vrrp=Vrrp(unicast=True))))
+    assert "10.73.0.12" in found["vrrp_instance reader1"] and "10.73.0.13" not in found["vrrp_instance reader1"]
+    assert "10.73.0.13" in found["vrrp_instance writer"]
+
+
+def test_without_a_last_resort_keepalived_need_not_know_the_writer() -> None:
+    assert "vipguard_writer" not in conf(dataclasses.replace(HEALTHY, readers=READERS[1:]))

@@ -55,7 +55,8 @@ class ReaderWatch:
     def say(self, events: Iterable[VrrpEvent]) -> None:
         """Take note of what keepalived said of them."""
         for event in events:
-            if (watched := self._all.get(event.instance)) is not None:
+            watched = self._all.get(event.instance)
+            if watched is not None and not event.word.endswith("_PRIORITY"):  # said in FAULT too
                 watched.seen = replace(watched.seen, state=event.state)
 
     def passed(self, name: str, yes: bool) -> None:

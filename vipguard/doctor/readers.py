@@ -28,7 +28,8 @@ def judge(policy: Policy, root: Block) -> Iterator[Diagnosis]:
             text = f"vrrp_instance {reader.name}: {', '.join(differs)}"
             yield error("keepalived", "reader-instance-differs", text, traps.RENDER)
         if not _tracked(policy.paths.reader_file(reader.name), instance, root):
-            text = f"vrrp_instance {reader.name} does not track {policy.paths.reader_file(reader.name)} with `weight 0 reverse`"
+            file = policy.paths.reader_file(reader.name)
+            text = f"vrrp_instance {reader.name} does not track {file} with `weight 0 reverse`"
             yield error("keepalived", "reader-untracked", f"{text}: unfit nodes keep it", traps.RENDER)
         if not instance.has("nopreempt"):
             text = f"nopreempt is missing in vrrp_instance {reader.name}: it moves back while clients wait for answers"
