@@ -17,6 +17,7 @@ from stand_in import REPOSITORY, Namespace
 
 pytestmark = pytest.mark.packaging
 
+READER = "10.73.0.101"
 VIP, VIP6 = "10.73.0.100", "fd00:0073:0000:0000:0000:0000:0000:0100"
 
 
@@ -47,13 +48,14 @@ class Wrapper:
         (self.folder / "bin/python3").unlink()
         (self.folder / "bin/python3").symlink_to("/nonexistent/python3")
 
-    def check(self, vip: str = VIP) -> int:
+    def check(self, vip: str = VIP, *reader: str) -> int:
         argv = [
             str(self.directory / "check"),
             "/etc/vipguard/vipguard.toml",
             vip,
             str(self.mysqld),
             str(self.agent),
+            *reader,
         ]
         started = time.monotonic()
         done = self.namespace.run(*argv)
@@ -83,6 +85,41 @@ def test_a_living_agent_decides(wrapper: Wrapper, answer: str, code: int) -> Non
     with wrapper.namespace.stand_in(wrapper.agent, answer):
         assert wrapper.check() == code
     assert Path(f"{wrapper.agent}.asked").read_bytes() == b"check\n"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_reader_address_is_asked_for_by_its_name(wrapper: Wrapper, code: int) -> None:
+    wrapper.own_probe("exit 99")
+    with wrapper.namespace.stand_in(wrapper.agent, f"{code} reader-ready"):
+        assert wrapper.check(READER, "reader1") == code
+    assert Path(f"{wrapper.agent}.asked").read_bytes() == b"check reader1\n"
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 10", 0), ("exit 11", 1)])
+def test_a_reader_address_is_looked_after_without_an_agent_too(wrapper: Wrapper, script: str, code: int) -> None:
+    wrapper.own_probe(f'case "$*" in *"check reader --reader reader1 --for-keepalived"*) {script};; esac; exit 3')
+    assert wrapper.check(READER, "reader1") == code
+
+
+def test_without_python_a_reader_address_stays_where_a_server_listens_and_comes_nowhere_else(wrapper: Wrapper) -> None:
+    wrapper.without_python()
+    assert wrapper.check(READER, "reader1") == 1
+    wrapper.add_vip(f"{READER}/24")
+    assert wrapper.check(READER, "reader1") == 1
+    with wrapper.namespace.stand_in(wrapper.mysqld, "silent"):
+        assert wrapper.check(READER, "reader1") == 0
+        assert wrapper.check() == 1, "the writer's VIP is not here"
+
+
+def test_scripts_of_two_addresses_do_not_stand_in_each_others_way(wrapper: Wrapper) -> None:
+    """A second copy for the same address decides without asking anybody; one for another address asks."""
+    import fcntl
+
+    wrapper.own_probe("exit 99")
+    with wrapper.namespace.stand_in(wrapper.agent, "0 reader-ready"), open(wrapper.folder / "check.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert wrapper.check() == 1
+        assert wrapper.check(READER, "reader1") == 0
 
 
 SILENCE = ["silent", "deaf", "half", "", "2 what", "garbage", "10 rule", "absent", "file", "no directory"]
