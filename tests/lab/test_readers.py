@@ -192,3 +192,25 @@ def test_a_switchover_takes_the_last_resort_along_the_other_way(readers: Readers
     wait_readers(lab, {LAST: writer}, within_s=5)
     home = [number for number in (ONE, TWO) if readers.holders.moves(number, began_ns)]
     assert home == [], "a node that was the writer a moment ago is not behind"
+
+
+def test_a_replica_serves_first_and_the_standby_before_the_writer_over_ipv6() -> None:
+    spec = LabSpec(
+        name=f"r{os.getpid()}-v6", replicas=1, ipv6=True, settings=SETTINGS,
+        readers=[{"prefer": "db3", "return_s": RETURN_S}],
+    )  # fmt: skip
+    with Lab.create(spec) as lab, lab.up().watch() as watcher, Holders(lab) as holders:
+        writer, (standby, replica) = lab.wait_healthy(), lab.others(lab.wait_healthy())
+        wait_readers(lab, {0: replica}, within_s=20)
+        with ReadingClient(lab, 0) as client:
+            lab.wait(client.answers, 5, "answers")
+            began_ns = time.monotonic_ns()
+            with faults.kill_mysqld(replica):
+                lab.wait(lambda: client.answers()[-1][1] == standby.server_id, 10, "an answer of the standby")
+            wait_readers(lab, {0: replica}, within_s=20)
+            lab.wait(lambda: client.answers()[-1][1] == replica.server_id, 10, "an answer of the replica")
+            assert client.longest_gap_ms(began_ns) < 1500
+        assert holders.moves(0, began_ns) == [standby.name, replica.name], f"never {writer.name}"
+        told = json.loads(writer.vipguard("status", "--json").stdout)["readers"][0]
+        assert told["nodes"][0] == {"node": replica.name, "priority": 200, "may_be_given": False}
+        assert holders.twice_ms() < TWICE_MS_MAX and watcher.two_writers_ms() == 0

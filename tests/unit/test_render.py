@@ -248,3 +248,20 @@ def test_only_who_may_hold_a_reader_address_hears_of_it_by_unicast() -> None:
 
 def test_without_a_last_resort_keepalived_need_not_know_the_writer() -> None:
     assert "vipguard_writer" not in conf(dataclasses.replace(HEALTHY, readers=READERS[1:]))
+
+
+OF_NO_RANK = dataclasses.replace(HEALTHY.nodes[0], role="replica", priority=0)
+REPLICA = dataclasses.replace(HEALTHY, nodes=(OF_NO_RANK, HEALTHY.nodes[1]))
+
+
+def test_a_replica_has_the_instances_of_its_reader_addresses_and_no_other() -> None:
+    text = conf(dataclasses.replace(REPLICA, readers=READERS))
+    assert [head for head in blocks(text) if head.startswith("vrrp_instance")] == [
+        "vrrp_instance reader1", "vrrp_instance far"
+    ]  # fmt: skip
+    assert "vrrp_notify_fifo /run/vipguard/vrrp.fifo" in text and "vipguard_eligible" not in text
+
+
+def test_a_replica_without_reader_addresses_has_no_use_for_keepalived() -> None:
+    with pytest.raises(ConfigError, match="nothing to do"):
+        conf(dataclasses.replace(REPLICA, readers=READERS[2:]))

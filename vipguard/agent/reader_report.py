@@ -15,7 +15,8 @@ def snapshot(world: World, sight: Sight) -> list[dict[str, Any]]:
 
     `holder`: the node that has it, "" for another one that cannot be told which, null where nobody is seen. `here`:
     null where this node was not looked at. `wait_s`: for how long this node must be well still before it is given it.
-    `nodes`: who may hold it, by VRRP's present priority; `well`: seen to be able to, null for this node.
+    `nodes`: who may hold it, by VRRP's present priority; `may_be_given`: by its agent's lock, null for this
+    node and where it was not seen.
     """
     return [_one(world, sight, reader) for reader in world.policy.readers]
 
@@ -50,11 +51,11 @@ def _one(world: World, sight: Sight, reader: Reader) -> dict[str, Any]:
 
 def _node(world: World, reader: Reader, name: str) -> dict[str, Any]:
     if name == world.policy.node:
-        return {"node": name, "priority": reader.priority(name, readers.is_the_writer(world)), "well": None}
+        return {"node": name, "priority": reader.priority(name, readers.is_the_writer(world)), "may_be_given": None}
     peer = world.peers.get(name)
     facts = peer.evidence.facts if peer is not None and peer.evidence is not None and peer.answered else None
     return {
         "node": name,
         "priority": reader.priority(name, is_writer(peer.evidence if peer is not None else None)),
-        "well": None if facts is None else reader.name in facts.reads,
+        "may_be_given": None if facts is None else reader.name in facts.reads,
     }

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 from .. import client
 from ..act import setup_files as files
 from ..errors import Absent, VipguardError
+from ..render.keepalived import needed
 from .setup_steps import Line
 
 if TYPE_CHECKING:
+    from ..model.policy import Policy
     from .setup_steps import Setup
 
 AGENT_S = 2.0
 SYSTEMD = "/run/systemd/system"
 PACKAGED = ("/usr/lib/systemd/system/vipguard-agent.service", "/lib/systemd/system/vipguard-agent.service")
-START = "systemctl enable --now vipguard-agent vipguard-reconcile.timer && systemctl enable --now keepalived"
+START_AGENT = "systemctl enable --now vipguard-agent vipguard-reconcile.timer"
+START = f"{START_AGENT} && systemctl enable --now keepalived"
 
 
 def lines(setup: Setup) -> Iterator[Line]:
@@ -31,7 +34,7 @@ def lines(setup: Setup) -> Iterator[Line]:
     yield from _started(setup, left)
     if setup.options.dry_run:
         return
-    if _agent_answers(setup) and _keepalived_lives(setup.policy.vrrp.pid_file):
+    if _agent_answers(setup) and _keepalived_lives(setup.policy):
         yield from _doctor(setup)
     else:
         yield Line("left out", "doctor", "when the agent and keepalived run: vipguard doctor")
@@ -48,6 +51,9 @@ def _files(setup: Setup) -> Iterator[Line]:
         else:
             os.makedirs(path, mode=mode)
             yield Line("done", "directories", f"made {path}")
+    if not needed(policy):
+        yield Line("left out", "keepalived", "it has nothing to do on a replica without reader addresses")
+        return
     if shutil.which("keepalived") is None:
         yield Line("TO DO", "keepalived", "it is not installed", ("apt-get install keepalived",))
         return
@@ -81,18 +87,20 @@ def _started(setup: Setup, left: int) -> Iterator[Line]:
     policy = setup.policy
     waiting = [name for name, peer in setup.peers.items() if not peer.channels] + list(setup.unseen)
     agent = _agent_answers(setup)
-    alive = _keepalived_lives(policy.vrrp.pid_file)
+    alive = _keepalived_lives(policy)
+    start = START if needed(policy) else START_AGENT
     if waiting and not agent:
         text = "not yet: vipguard starts on all nodes once all are set up"
         yield Line("TO DO", "start", text, tuple(f"on {name}: vipguard setup" for name in sorted(waiting)))
     elif left and not (agent and alive):
-        yield Line("TO DO", "start", "when the files above are there, the agent first, then keepalived", (START,))
+        text = "when the files above are there, the agent" + (" first, then keepalived" if needed(policy) else "")
+        yield Line("TO DO", "start", text, (start,))
     elif agent and alive:
-        yield Line("already so", "start", "the agent answers, keepalived runs")
+        yield Line("already so", "start", "the agent answers" + (", keepalived runs" if needed(policy) else ""))
     else:
         missing = "keepalived does not run" if agent else "the agent does not run"
         order = "the agent first, then keepalived; on every node within a minute or two"
-        yield Line("TO DO", "start", f"{missing}: {order}", (START,))
+        yield Line("TO DO", "start", f"{missing}: {order}" if needed(policy) else missing, (start,))
 
 
 def _agent_answers(setup: Setup) -> bool:
@@ -105,9 +113,12 @@ def _agent_answers(setup: Setup) -> bool:
     return True
 
 
-def _keepalived_lives(pid_file: str) -> bool:
+def _keepalived_lives(policy: Policy) -> bool:
+    """True also where it has nothing to do."""
+    if not needed(policy):
+        return True
     try:
-        with open(pid_file) as file:
+        with open(policy.vrrp.pid_file) as file:
             pid = int(file.read().strip())
         with open(f"/proc/{pid}/comm") as file:
             return file.read().strip() == "keepalived"

@@ -17,7 +17,7 @@ from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.errors import ConfigError, CouldNotLook
 from vipguard.model.policy import Policy
 from vipguard.render import shipped
-from vipguard.render.keepalived import keepalived_conf
+from vipguard.render.keepalived import keepalived_conf, needed
 
 VERSION_MIN = (2, 1, 3)
 _RUN_S = 5.0
@@ -27,6 +27,8 @@ _DIFF_LINES_MAX = 40
 
 def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     """Everything about keepalived on this host: the program, the run-time files, and the configuration at `path`."""
+    if not needed(policy):
+        return
     said = _asked()
     yield from version(said) if isinstance(said, str) else (said,)
     yield from run_time_files(policy)
@@ -41,7 +43,8 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
         return
     if (status := _stat(os.path.realpath(path))) is not None:
         yield from versions.file_mode(path, status)
-    yield from traps.judge(policy, root)
+    if not policy.me.is_replica:
+        yield from traps.judge(policy, root)
     yield from readers.judge(policy, root)
     number = versions.parse(said) if isinstance(said, str) else None
     if number is not None:

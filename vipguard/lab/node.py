@@ -161,7 +161,7 @@ class Node:
         if self.spec.guard == "plain":
             for path, (text, mode) in plain.files(self.spec, self.name, self.mysqld.client_argv()).items():
                 self.write(path, text, mode)
-        elif not self.spec.is_replica(self.name):  # a replica has no VRRP instance
+        elif self.spec.reads(self.name) or not self.spec.is_replica(self.name):  # a replica has no other instance
             self.write(KEEPALIVED_FILE, self.vipguard("render", "keepalived").stdout)
 
     def start_agent(self, within_s: float = 20.0) -> None:
@@ -194,7 +194,7 @@ class Node:
 
     def eligible(self) -> str | None:
         """What the track file says; None without one."""
-        paths = [path for path in self.keepalived.waits_for() if not path.endswith("fifo")]
+        paths = [path for path in self.keepalived.waits_for() if path.endswith("/eligible")]
         try:
             return self.read(paths[0]).strip() if paths else None
         except OSError:

@@ -90,6 +90,10 @@ class LabSpec:
         circle = self.node_names[: self.nodes]
         return circle[0] if self.is_replica(node) else circle[circle.index(node) - 1]
 
+    def reads(self, node: str) -> bool:
+        """Whether the node may hold a reader address."""
+        return any(node in reader.get("nodes", self.node_names) for reader in self.readers)
+
     def reader_ip(self, number: int) -> str:
         """Of the reader address of that place in `readers`, from 0."""
         return self.host(101 + number)

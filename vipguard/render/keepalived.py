@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from string import Template
 
 from vipguard.errors import ConfigError
@@ -15,16 +16,20 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+@:,-]*")
 def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> str:
     """The complete configuration for this node; `check` and `hook` are the wrappers' paths.
 
-    Raises ConfigError where the configuration file's own path cannot stand in it.
+    Raises ConfigError where the configuration file's own path cannot stand in it, and where nothing would: a replica
+    has no instance but those of its reader addresses.
     """
+    if not needed(policy):
+        problem = f"says that {policy.node} is a replica without reader addresses: keepalived has nothing to do there"
+        raise ConfigError(problem, file=policy.file, key=f"nodes.{policy.node}.role", remedy="leave it out there")
     if not _PLAIN_PATH.fullmatch(policy.file):
         remedy = "name it by an absolute path of letters, digits and . _ / + @ : , -"
         raise ConfigError(
             "its path cannot stand in keepalived's configuration", file=policy.file, remedy=remedy
         )
     vip = policy.vip
-    template, _, parts = template.partition("$readers\n")
-    text = Template(template).substitute(
+    head, writer, *parts = re.split(r"^@[a-z]+\n", template, flags=re.MULTILINE)
+    text = Template(head if policy.me.is_replica else head + writer).substitute(
         cluster=policy.cluster,
         node=policy.node,
         router_name=f"{policy.cluster}-{policy.node}",
@@ -51,11 +56,16 @@ def keepalived_conf(policy: Policy, template: str, *, check: str, hook: str) -> 
     return text + _readers(policy, parts, check)
 
 
-def _readers(policy: Policy, template: str, check: str) -> str:
-    """The instances of the reader addresses that this node may hold, by the parts of the template."""
+def needed(policy: Policy) -> bool:
+    """Has keepalived anything to do on this node?"""
+    return bool(policy.own_readers) or not policy.me.is_replica
+
+
+def _readers(policy: Policy, template: Sequence[str], check: str) -> str:
+    """The instances of the reader addresses that this node may hold, by their parts of the template."""
     if not policy.own_readers:
         return ""
-    _, head, mark, one = re.split(r"^@[a-z]+\n", template, flags=re.MULTILINE)
+    head, mark, one = template
     marked = any(reader.writer == "last" for reader in policy.own_readers)
     told = Template(mark).substitute(writer_mark=policy.paths.writer_mark, writer_lower=WRITER_LOWER)
     text = head + (told if marked else "\n")
