@@ -89,6 +89,10 @@ class Holders(threading.Thread):
                     last[number] = nodes
                     self.changes.append(Held(time.monotonic_ns(), number, nodes))
 
+    def seen(self) -> dict[int, tuple[str, ...]]:
+        """Who has which, as it was written down last."""
+        return {held.number: held.nodes for held in self.changes}
+
     def twice_ms(self) -> float:
         """The longest time for which an address was on two nodes. A busy host deletes one some milliseconds after it
         said that it would, and another has taken it by then."""

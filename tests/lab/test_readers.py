@@ -59,6 +59,8 @@ def readers(_lab: Lab) -> Iterator[Readers]:
     with _lab.watch() as watcher, Holders(_lab) as holders:
         found = Readers(Guarded(_lab, watcher), holders)
         wait_readers(_lab, found.home, within_s=20)
+        home = {number: (node.name,) for number, node in found.home.items() if node is not None}
+        _lab.wait(lambda: holders.seen() == home, 5, "it to be written down")
         yield found
         assert holders.twice_ms() < TWICE_MS_MAX
         assert watcher.two_writers_ms() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vipguard.checks import CHECKS, writer
+from vipguard.checks import CHECKS, reader, writer
 from vipguard.cli.check import NAMES
 from vipguard.notify import follow, handback, rejoin, relay, replicas, semi_sync, silent, takeover
 
@@ -47,6 +47,10 @@ def test_every_rule_of_the_verdict_is_in_the_manual_and_no_other() -> None:
     }
     for standing, table in writer.TABLES.items():
         assert _section(titles[standing]) == {rule for rule, _ in table}
+
+
+def test_every_rule_of_a_reader_address_is_in_the_manual_and_no_other() -> None:
+    assert _section("May this node serve a reader address?") == {rule for rule, _ in reader.TABLE}
 
 
 def test_every_reason_to_close_is_in_the_manual_and_no_other() -> None:

@@ -168,8 +168,8 @@ def _see_move(draft: Draft, reader: Reader, state: ReaderState) -> ReaderState:
 
 
 def _tell(draft: Draft, reader: Reader, old: Verdict | None, new: Verdict) -> None:
-    if old is not None and (old.rule, old.standing) == (new.rule, new.standing):
-        return
+    if old is not None and old.rule == new.rule:
+        return  # that the address came or went is told beside
     numbers: dict[str, object] = dict(new.numbers)
     said = {"standing": new.standing, "eligibility": new.eligibility.value, "text": new.text}
     draft.note("reader", new.rule, "info", reader=reader.name, **said, **numbers)
@@ -275,7 +275,7 @@ def did(draft: Draft, effect: OfReader | MarkWriter, failure: Failed | None) -> 
         draft.set(writer_mark=effect.value)
     elif isinstance(effect, WriteReaderTrack):
         _see_track(draft, effect.name, effect.value)
-        draft.note("reader-track-file", "written", reader=effect.name, value=effect.value)
+        draft.note("reader-track-file", "written", "debug", reader=effect.name, value=effect.value)
     elif isinstance(effect, RemoveReader):
         draft.note("reader-removed", "reader-left-behind", "warning", reader=effect.name)
 
