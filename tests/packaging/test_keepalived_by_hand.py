@@ -87,6 +87,21 @@ def test_the_printed_text_is_right_with_other_settings_too(
     assert judged.returncode == 0, done.stderr + judged.stdout + judged.stderr
 
 
+def test_the_printed_text_is_right_with_reader_addresses(
+    keepalived: Keepalived, config_file: Path, vipguard: Vipguard
+) -> None:
+    config_file.write_text(
+        config_file.read_text()
+        + '[[reader]]\naddress = "10.73.0.101/24"\nrouter_id = 52\n'
+        + '[[reader]]\naddress = "fd00::102/64"\nrouter_id = 53\nwriter = "no"\n'
+    )
+    done = vipguard("--config", str(config_file), "render", "keepalived")
+    keepalived.conf.write_text(done.stdout)
+    judged = keepalived.namespace.run("keepalived", "-t", "-l", "-f", str(keepalived.conf))
+    assert judged.returncode == 0, done.stderr + judged.stdout + judged.stderr
+    assert done.stdout.count("vrrp_instance ") == 3
+
+
 def test_without_an_agent_a_node_stays_in_fault(keepalived: Keepalived) -> None:
     keepalived.start()
     keepalived.keeps_vip(False, for_s=3)

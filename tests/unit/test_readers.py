@@ -337,3 +337,31 @@ def test_who_has_it_is_told_by_presence_and_by_adverts() -> None:
     assert readers.holder(core.world, READER, core.now + 5) is None
     address.move(True)
     assert readers.holder(core.world, READER, core.now) == "db1"
+
+
+def test_an_address_that_has_just_left_is_not_asked_back_at_once() -> None:
+    """Two nodes whose files differ would give it to and fro."""
+    core, address = on_the_standby(nodes=("db2", "db1"), writer="yes")
+    address.wait(5)
+    peer_reads(core, "reader1")
+    address.wait(0.2)
+    address.move(False, PEER_IP)
+    peer_reads(core)
+    address.wait(1.5)
+    assert not address.offered()
+    address.wait(1.0)
+    assert address.offered()
+
+
+def test_an_address_that_nobody_has_for_long_is_an_alert_once() -> None:
+    core, address = on_the_standby(here=False)
+    address.wait(9.5)
+    assert "reader-nowhere" not in core.rules
+    address.wait(5)
+    assert core.rules.count("reader-nowhere") == 1
+    assert [note.level for note in core.notes if note.rule == "reader-nowhere"] == ["warning"]
+    address.move(True)
+    address.wait(1)
+    address.move(False)
+    address.wait(11)
+    assert core.rules.count("reader-nowhere") == 2

@@ -25,6 +25,8 @@ TAKEN_S = 1.0  # on top of VRRP's own time: by then somebody advertises what was
 AGAIN_S, AGAIN_S_MAX = 5.0, 300.0
 #: without an advert for so long an address was left behind by a keepalived that is stopped
 STOPPED_S, STOPPED_ADVERTS = 1.0, 10
+TAKEN_ADVERTS = 3
+NOWHERE_S = 10.0
 
 
 def begin(policy: Policy) -> dict[str, ReaderState]:
@@ -49,7 +51,10 @@ def keep(draft: Draft) -> None:
 
 
 def offered(draft: Draft) -> tuple[str, ...]:
-    """The addresses that another holder may give to this node: it has been well for long enough, and has them not."""
+    """The addresses that another holder may give to this node: it has been well for long enough, and has them not.
+
+    Nor has it just lost one: nodes that do not agree who comes first would give it to and fro.
+    """
     world = draft.world
     return tuple(
         reader.name
@@ -61,6 +66,7 @@ def offered(draft: Draft) -> tuple[str, ...]:
         and state.verdict is not None
         and state.verdict.eligibility is Eligibility.ELIGIBLE
         and wait_s(world, reader, draft.now_s) == 0.0
+        and (state.left_s is None or draft.now_s - state.left_s >= reader.return_s)
     )
 
 
@@ -127,7 +133,7 @@ def _role(draft: Draft) -> None:
 
 def _keep(draft: Draft, sight: Sight, reader: Reader) -> None:
     world, state = draft.world, draft.world.readers[reader.name]
-    state = _see_move(draft, reader, state)
+    state = _see_nobody(draft, reader, _see_move(draft, reader, state))
     wrote_s = None if world.wrote_s is None else draft.now_s - world.wrote_s
     reading = check.Reading(sight, reader, state.seen.here, is_the_writer(world), wrote_s, world.diverged)
     verdict = check.judge(reading)
@@ -163,7 +169,22 @@ def _see_move(draft: Draft, reader: Reader, state: ReaderState) -> ReaderState:
         )
         if to is None and state.asked == "1":
             draft.send(ResetReaders(RESET_S, reader.name, draft.world.process))
-        return replace(state, here_s=None, went=state.went + 1)
+        return replace(state, here_s=None, left_s=draft.now_s, went=state.went + 1)
+    return state
+
+
+def _see_nobody(draft: Draft, reader: Reader, state: ReaderState) -> ReaderState:
+    """Clients are refused while nobody has it: that is told once, when it lasts."""
+    if state.seen.looked_at_s is None or holder(draft.world, reader, draft.now_s) is not None:
+        draft.forget(f"nowhere:{reader.name}")
+        return state if state.nowhere_s is None else replace(state, nowhere_s=None)
+    if state.nowhere_s is None:
+        return replace(state, nowhere_s=draft.now_s)
+    if draft.now_s - state.nowhere_s >= NOWHERE_S:
+        text = "no node is seen to have it: clients are refused"
+        draft.say(
+            f"nowhere:{reader.name}", "reader-nowhere", "warning", reader=reader.name, address=reader.ip, text=text
+        )
     return state
 
 
@@ -197,7 +218,7 @@ def _give(draft: Draft, sight: Sight, reader: Reader, state: ReaderState) -> Rea
         taken = any(p and at_s > giving.since_s for at_s, p in state.seen.heard.values())
         if taken and not state.seen.here:
             return replace(state, giving=None, untaken=0)
-        if draft.now_s - giving.since_s <= TAKEN_S + STOPPED_ADVERTS * draft.world.policy.vip.advert_s:
+        if draft.now_s - giving.since_s <= TAKEN_S + TAKEN_ADVERTS * draft.world.policy.vip.advert_s:
             return state
         again_s = min(AGAIN_S_MAX, AGAIN_S * 2.0**state.untaken)
         draft.note(

@@ -13,6 +13,9 @@ from rich.text import Text
 from .status import BAD, HEADINGS, STORY_LINES, head, rows, tail
 
 
+LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
+
+
 def show(status: Mapping[str, Any]) -> None:
     """Print it once."""
     console = Console(highlight=False)
@@ -31,11 +34,14 @@ def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> lis
         table.add_column(Text(row[0][0]))  # a column for each node: a pair fits into 80 characters
     for index, heading in enumerate(HEADINGS[1:], 1):
         table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
-    loud = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
     lines = tail(status, story_lines)
     notes = [line for line in lines if line.startswith("  ")]
-    parts += [table, *(Text(line, style=BAD if line.startswith(loud) else "") for line in lines if line not in notes)]
+    parts += [table, *(Text(line, style=BAD if _bad(line) else "") for line in lines if line not in notes)]
     return [*parts, _story(notes)] if notes else parts
+
+
+def _bad(line: str) -> bool:
+    return line.startswith(LOUD) or (line.startswith("reader ") and ": NOWHERE" in line)
 
 
 def _story(notes: Sequence[str]) -> Table:

@@ -41,7 +41,8 @@ class Giving:
 
 @dataclass(frozen=True, slots=True)
 class ReaderState:
-    """What the agent knows of one reader address. `here_s`: since when it is here.
+    """What the agent knows of one reader address. `here_s`: since when it is here; `left_s`: when it left last;
+    `nowhere_s`: since when nobody is seen to have it.
 
     `well_s`: since when this node could serve it without a break. `losses`: when it could not any more, by an observed
     fault. `untaken`: how often in a row nobody took what this node gave; it gives again at `again_s`. `came`,
@@ -52,6 +53,8 @@ class ReaderState:
     verdict: Verdict | None = None
     asked: str | None = None
     here_s: float | None = None
+    left_s: float | None = None
+    nowhere_s: float | None = None
     well_s: float | None = None
     losses: tuple[float, ...] = ()
     giving: Giving | None = None
