@@ -95,7 +95,7 @@ class Holders(threading.Thread):
 
     def twice_ms(self) -> float:
         """The longest time for which an address was on two nodes. A busy host deletes one some milliseconds after it
-        said that it would, and another has taken it by then."""
+        said that it would, and another has taken it by then; or its adverts are late, and another takes it for dead."""
         longest, now_ns = 0, time.monotonic_ns()
         for at, held in enumerate(self.changes):
             if len(held.nodes) > 1:

@@ -17,7 +17,7 @@ from vipguard.lab import Lab, LabSpec, Node, faults
 from vipguard.lab.spec import Flavor
 
 RETURN_S = 1.0
-TWICE_MS_MAX = 100.0
+TWICE_MS_MAX = 1000.0  # a keepalived that got no processor for 0.35 s is taken for dead, and settles it by adverts
 ONE, TWO, LAST = 0, 1, 2  # the first prefers db1, the second db2, the last one whoever is not the writer
 READERS = [
     {"prefer": "db1", "writer": "yes", "return_s": RETURN_S},
