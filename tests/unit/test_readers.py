@@ -11,7 +11,7 @@ from core import writer as lone_writer
 from healthy import CHANNEL, POLICY
 
 from vipguard.agent import readers
-from vipguard.agent.event import Command, ReaderSeen
+from vipguard.agent.event import Command, ReaderSeen, Tick
 from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence, Answer, ServerFacts
 from vipguard.model.maintenance import Maintenance
@@ -81,7 +81,10 @@ class Address:
             self.heard = {ip: (self.core.now, priority) for ip, (_, priority) in self.heard.items()}
             self.see()
             done += self.rest()
-            while others := [f.effect for f in self.core.flights if not isinstance(f.effect, do.OfReader)]:
+            for _ in range(20):
+                others = [f.effect for f in self.core.flights if not isinstance(f.effect, do.OfReader)]
+                if not others:
+                    break
                 self.core.do(type(others[0]))
             done += self.rest()
         return done
@@ -104,6 +107,12 @@ class Address:
 def broken(core: Core) -> None:
     assert core.facts is not None
     core.facts = replace(core.facts, channels=(replace(CHANNEL, sql_running=False, sql_errno=1062, lag_s=None),))
+
+
+def alone(core: Core) -> None:
+    """Its server replicates from nobody."""
+    assert core.facts is not None
+    core.facts = replace(core.facts, channels=())
 
 
 def mended(core: Core) -> None:
@@ -267,6 +276,29 @@ def test_a_writer_that_serves_it_as_any_node_keeps_it_where_it_is_preferred() ->
     address = Address(core, here=True)
     peer_reads(core, "reader1")
     assert address.wait(1.0) == []
+
+
+def test_a_writer_that_stood_still_serves_nothing_that_another_may_have_written_past() -> None:
+    core = guarded_writer(policy())
+    address = Address(core, here=True)
+    alone(core)
+    assert address.wait(0.5) == []
+    core.now += 60
+    core.step(Tick(60.0))
+    assert core.phase == "Closing"
+    assert address.rule == "reader-replication-broken"
+    assert address.rest() == ["reset", "track 0"]
+
+
+def test_a_writer_that_closes_without_a_pause_goes_on_serving() -> None:
+    core = guarded_writer(policy())
+    address = Address(core, here=True)
+    alone(core)
+    assert address.wait(0.5) == []
+    core.move_vip(False)
+    address.see()
+    assert core.phase == "Closing"
+    assert address.rule == "reader-wrote-lately" and address.rest() == []
 
 
 def test_keepalived_is_told_who_the_writer_is() -> None:

@@ -122,7 +122,7 @@ def is_the_writer(world: World) -> bool:
 def _role(draft: Draft) -> None:
     """Tell keepalived whether this node is the writer, and remember until when it was."""
     world, writer = draft.world, is_the_writer(draft.world)
-    if writer and world.process_lives:
+    if isinstance(world.phase, Writing) and world.process_lives:
         draft.set(wrote_s=draft.now_s)
     elif world.wrote_s is not None and not world.process_lives:
         draft.set(wrote_s=None)  # another process may have lost what that one had
@@ -135,7 +135,9 @@ def _keep(draft: Draft, sight: Sight, reader: Reader) -> None:
     world, state = draft.world, draft.world.readers[reader.name]
     state = _see_nobody(draft, reader, _see_move(draft, reader, state))
     wrote_s = None if world.wrote_s is None else draft.now_s - world.wrote_s
-    reading = check.Reading(sight, reader, state.seen.here, is_the_writer(world), wrote_s, world.diverged)
+    # one that closes may have been paused, and another may have written meanwhile: only the clock can tell
+    writer = isinstance(world.phase, Writing | Handing)
+    reading = check.Reading(sight, reader, state.seen.here, writer, wrote_s, world.diverged)
     verdict = check.judge(reading)
     _tell(draft, reader, state.verdict, verdict)
     state = replace(_damp(draft, reader, state, verdict), verdict=verdict)
