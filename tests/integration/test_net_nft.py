@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from nets import Net, pair
 
-from vipguard.act import nft
+from vipguard.act import nft, tcp
 from vipguard.act.tcp import reset_clients
 from vipguard.errors import CouldNotDo
 from vipguard.lab.wait import wait_until
+from vipguard.model.evidence import ProcessId
 
 VIP4, VIP6, PORT = "10.73.0.100", "fd73::64", 3306
 
@@ -164,6 +165,28 @@ def test_the_other_addresses_are_refused_where_they_are_not_and_for_a_moment_whe
             nft.refuse_for_a_moment("orders", reader)
         assert attempt(client, reader) == "ConnectionRefusedError"
         wait_until(lambda: attempt(client, reader) == "connected", 3, lambda: "the moment to end")
+
+
+def test_the_clients_of_each_address_of_a_dying_server_are_reset(
+    nets: tuple[Net, Net], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first takes the listening sockets away from the second."""
+    server, client = nets
+    monkeypatch.setattr(tcp, "is_dying", lambda process: True)
+    server.ip("addr add 10.73.0.101/24 dev eth0")
+    with here(server, VIP4) as listener:
+        with client.inside():
+            near = [socket.create_connection((ip, PORT), 3) for ip in (VIP4, "10.73.0.101")]
+        far = [listener.accept()[0] for _ in near]
+        with server.inside():
+            for ip in (VIP4, "10.73.0.101"):
+                assert reset_clients(ip, PORT, ProcessId(1, 1)) >= 1
+        for sock in near:
+            sock.settimeout(2)
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+        for sock in (*near, *far):
+            sock.close()
 
 
 def test_a_gate_that_a_guard_before_left_shut_is_opened_without_a_program(

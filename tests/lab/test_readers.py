@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
@@ -40,6 +41,10 @@ class Readers:
         """Where each belongs, by who is the writer."""
         db1, db2 = self.lab.nodes.values()
         return {ONE: db1, TWO: db2, LAST: self.guarded.standby}
+
+    def told(self, node: Node, number: int) -> dict[str, Any]:
+        """What the node's status says of one."""
+        return dict(self.guarded.status(node)["readers"][number])
 
     def own(self, node: Node) -> int:
         """The one that prefers this node."""
@@ -100,8 +105,8 @@ def test_a_standby_that_does_not_replicate_hands_its_addresses_over_and_gets_the
             wait_readers(lab, {own: writer, LAST: writer})
             lab.wait(lambda: client.answers()[-1][1] == writer.server_id, 5, "an answer of the writer")
             assert client.longest_gap_ms(began_ns) < 1000
-            told = readers.guarded.status(standby)["readers"][own]
-            assert told["rule"] == "reader-replication-broken" and told["holder"] == writer.name
+            lab.wait(lambda: readers.told(standby, own)["holder"] == writer.name, 5, "its adverts to be heard")
+            assert readers.told(standby, own)["rule"] == "reader-replication-broken"
         well_ns = time.monotonic_ns()
         wait_readers(lab, readers.home)
         assert time.monotonic_ns() - well_ns > RETURN_S * 0.8e9, "it must have been well for a while"
@@ -176,7 +181,7 @@ def test_a_takeover_moves_the_writers_reader_too_and_each_only_once(readers: Rea
         began_ns = time.monotonic_ns()
         with faults.kill_mysqld(writer):
             readers.guarded.wait_writer(standby)
-            assert time.monotonic_ns() - began_ns < 1.5e9
+            assert time.monotonic_ns() - began_ns < 3e9
             wait_readers(lab, dict.fromkeys((ONE, TWO, LAST), standby))
             lab.wait(lambda: client.answers()[-1][1] == standby.server_id, 5, "an answer of the standby")
             assert client.longest_gap_ms(began_ns) < 1000

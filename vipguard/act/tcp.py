@@ -95,6 +95,8 @@ def _local(family: int, ident: bytes) -> Address:
 
 
 def _destroy(sock: socket.socket, found: list[tuple[int, bytes]]) -> None:
+    if not found:  # another address's clients were reset a moment ago; the kernel refuses an empty message
+        return
     _send(sock, [(_DESTROY, _REQUEST | _ACK, family, 0, ident) for family, ident in found])
     answers = 0
     while answers < len(found):
