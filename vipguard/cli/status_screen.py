@@ -12,7 +12,6 @@ from rich.text import Text
 
 from .status import BAD, HEADINGS, STORY_LINES, head, rows, tail
 
-
 LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
 
 
