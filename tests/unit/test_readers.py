@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import healthy
 import pytest
-from core import Core, guarded_writer, standby
+from core import Core, bereft, guarded_writer, standby
 from core import writer as lone_writer
 from healthy import CHANNEL, POLICY
 
@@ -299,6 +299,19 @@ def test_a_writer_that_closes_without_a_pause_goes_on_serving() -> None:
     address.see()
     assert core.phase == "Closing"
     assert address.rule == "reader-wrote-lately" and address.rest() == []
+
+
+def test_a_taker_whose_receiving_was_stopped_for_the_move_goes_on_serving() -> None:
+    core = bereft(policy())
+    address = Address(core, here=True)
+    core.move_vip(True)
+    core.world = replace(core.world, memory=replace(core.world.memory, stopped=None))
+    assert core.phase == "Taking" and core.facts is not None
+    core.facts = replace(core.facts, channels=(replace(CHANNEL, io="stopped", lag_s=None),))
+    core.look()
+    address.see()
+    assert core.phase == "Taking"
+    assert (address.rule, address.track) == ("reader-ready", "1")
 
 
 def test_keepalived_is_told_who_the_writer_is() -> None:

@@ -18,7 +18,7 @@ from ..model.sight import Sight, is_writer
 from ..model.verdict import Eligibility, Verdict
 from .draft import Draft
 from .event import Failed
-from .world import Closing, Handing, Resting, Starting, World, Writing
+from .world import Closing, Handing, Invited, Resting, Starting, Taking, World, Writing
 
 RESET_S, WRITE_S, REMOVE_S = 1.0, 1.0, 1.0
 TAKEN_S = 1.0  # on top of VRRP's own time: by then somebody advertises what was given, or nobody will
@@ -44,7 +44,8 @@ def keep(draft: Draft) -> None:
     if not draft.world.readers or isinstance(draft.world.phase, Starting):
         return
     _role(draft)
-    sight = draft.sight
+    # the target of a planned move stopped its IO thread itself, before the VIP came; it applies what it received
+    sight = replace(draft.sight, invited=isinstance(draft.world.phase, Taking | Invited))
     for reader in draft.world.policy.own_readers:
         if reader.name in draft.world.readers:
             _keep(draft, sight, reader)
