@@ -53,7 +53,7 @@ class Readers:
 
 @pytest.fixture(scope="module")
 def _lab(flavor: Flavor) -> Iterator[Lab]:
-    spec = LabSpec(name=f"r{os.getpid()}-{flavor}", flavor=flavor, readers=READERS, settings=SETTINGS)
+    spec = LabSpec(name=f"rd{os.getpid()}-{flavor}", flavor=flavor, readers=READERS, settings=SETTINGS)
     with Lab.create(spec) as lab:
         yield lab.up()
 
@@ -203,7 +203,7 @@ def test_a_switchover_takes_the_last_resort_along_the_other_way(readers: Readers
 
 def test_a_replica_serves_first_and_the_standby_before_the_writer_over_ipv6() -> None:
     spec = LabSpec(
-        name=f"r{os.getpid()}-v6", replicas=1, ipv6=True, settings=SETTINGS,
+        name=f"rd{os.getpid()}-v6", replicas=1, ipv6=True, settings=SETTINGS,
         readers=[{"prefer": "db3", "return_s": RETURN_S}],
     )  # fmt: skip
     with Lab.create(spec) as lab, lab.up().watch() as watcher, Holders(lab) as holders:
