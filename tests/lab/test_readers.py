@@ -112,7 +112,7 @@ def test_a_standby_that_does_not_replicate_hands_its_addresses_over_and_gets_the
         assert time.monotonic_ns() - well_ns > RETURN_S * 0.8e9, "it must have been well for a while"
         lab.wait(lambda: client.answers()[-1][1] == standby.server_id, 5, "an answer of the standby")
         assert client.longest_gap_ms(began_ns) < 1000 and last.longest_gap_ms(began_ns) < 1000
-    assert readers.guarded.said(writer, "event=reader-gives", "rule=reader-gives-way", f"node={standby.name}") == 2
+    assert readers.guarded.said(writer, "event=reader-gives", "rule=reader-gives-way", f"node={standby.name}") >= 2
     assert not readers.guarded.dropped_vip(writer) and not readers.guarded.was_closed(writer)
 
 
