@@ -16,7 +16,7 @@ def test_a_pause_in_the_middle_of_a_turn_is_the_first_that_the_core_hears_of_aft
     core = guarded_writer()
     runtime = Runtime.__new__(Runtime)
     runtime.world, runtime._tick_s = core.world, core.now
-    runtime.hands = runtime.story = runtime.alerts = MagicMock()
+    runtime.hands = runtime.story = runtime.alerts = runtime.tally = MagicMock()
     runtime.now = lambda: core.now + 1.2
     runtime._steps([TrackSeen("1"), TrackSeen("1")])
     assert isinstance(runtime.world.phase, Closing) and runtime.world.phase.rule == "paused"

@@ -136,6 +136,9 @@ def test_the_units_name_this_program_and_these_paths(policy: Policy) -> None:
     files = unit_files(replace(policy, file="/srv/v.toml"), "/opt/v/bin/vipguard")
     text = "\n".join(file.text for file in files)
     assert "ExecStart=/opt/v/bin/vipguard --config /srv/v.toml agent" in text
+    assert "LoadCredential=vipguard.toml:/srv/v.toml" in text
+    assert "ExecStart=/opt/v/bin/vipguard --config ${CREDENTIALS_DIRECTORY}/vipguard.toml exporter" in text
+    assert "ExecStart=/opt/v/bin/vipguard --config /srv/v.toml exporter --textfile" in text
     assert "/usr/bin/vipguard" not in text and "/etc/vipguard/vipguard.toml" not in text
     assert {"/etc/tmpfiles.d/vipguard.conf", "/etc/systemd/system/keepalived.service.d/vipguard.conf"} <= {
         file.path for file in files

@@ -201,6 +201,8 @@ def unit_files(policy: Policy, program: str) -> list[File]:
     }
     changes = {
         "/usr/bin/vipguard agent": f"{program} --config {policy.file} agent",
+        "/usr/bin/vipguard exporter": f"{program} --config {policy.file} exporter",
+        "/usr/bin/vipguard": program,  # that one names its configuration itself
         "/usr/share/vipguard/keepalived": str(keepalived),
         "/etc/vipguard/vipguard.toml": policy.file,
         "/run/vipguard": policy.paths.run,

@@ -106,6 +106,7 @@ class Hands:
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
         self._closers: list[Session] = []  # made before the clients are cut
+        self._announced, self._remembered_s = 0, cast("float | None", None)
         self._gate = Gate(policy.cluster, policy.vip.ip)
         self.readers = ReaderHands(lambda: self.policy)
         self._announcer = Announcer(policy.vip.interface, policy.vip.ip)
@@ -123,6 +124,11 @@ class Hands:
         """Let the workers end; what hangs ends with the process."""
         for worker in self._workers.values():
             worker.put(None)
+
+    def told(self, now_s: float) -> dict[str, float | None]:
+        """What the workers count: announcements sent, and how long ago the memory was written."""
+        age_s = None if self._remembered_s is None else round(now_s - self._remembered_s, 3)
+        return {"announced": self._announced, "state_age_s": age_s}
 
     def carry_out(self, effect: do.Effect) -> object:
         """Do it now, in this thread. Raises what the room that does it raises."""
@@ -291,6 +297,7 @@ class Hands:
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
+        self._announced += ANNOUNCE_TIMES
 
     def set_source(self, effect: do.SetSource) -> None:
         deadline = Deadline(effect.deadline_s)
@@ -354,6 +361,7 @@ class Hands:
 
     def remember(self, effect: do.Remember) -> None:
         store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+        self._remembered_s = self._now()
 
     def say_goodbye(self, value: str | None) -> None:
         """At a clean stop: a candidate's track file says 0, a holder's stays as it is."""

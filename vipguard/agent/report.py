@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..checks import lag
+from ..checks import CHECKS, lag
 from ..model.evidence import ServerFacts
+from ..model.finding import NO_THRESHOLDS, Finding
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
 from ..model.witness import endpoint
@@ -42,9 +43,15 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
         "nodes": nodes,
         "readers": reader_report.snapshot(world, sight),
         "maintenance": [asdict(row) for row in sight.maintenance],
+        "checks": {name: _finding(check(sight, NO_THRESHOLDS)) for name, check in CHECKS.items()},
         "witnesses": {name: _ago(now_s, at_s) for name, at_s in sight.witnesses.items()},
         "story": story,
     }
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    numbers = {perf.label: perf.value for perf in found.perf}
+    return {"outcome": found.outcome.name.lower(), "rule": found.rule, "text": found.text, **numbers}
 
 
 def _waiting(world: World) -> str | None:
@@ -96,6 +103,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "track_file": world.track,
         "disk_free_bytes": world.disk.free_bytes if world.disk else None,
         "disk_writable": world.disk.writable if world.disk else None,
+        "probe_s": round(world.server.seen_at_s - world.server.asked_at_s, 6) if world.server else None,
         "seen_ago_s": _ago(sight.now_s, world.server.seen_at_s if world.server else None),
     }
 

@@ -31,6 +31,7 @@ from .event import Command, Did, Event, Reconfigured, Tick
 from .hands import Hands
 from .report import snapshot
 from .step import step
+from .tally import Tally
 from .watch import Wake, Watch
 from .world import Closing, Handing, Taking, World, Writing, begin, wake_s
 
@@ -58,6 +59,7 @@ class Runtime:
         os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
         self.journal = Journal(policy.paths.journal)
         self.story = story.Story(self.journal.put)
+        self.tally = Tally()
         self.watch = Watch(policy, self.now, readers=resident)
         self.watch.epoll.register(self._wake.fileno(), select.EPOLLIN)
         self.alerts = Alerts(lambda: self.world.policy)
@@ -161,6 +163,7 @@ class Runtime:
         for flight in flights:
             if isinstance(flight.effect, Note):
                 self.story.tell(flight.effect, now_s)
+                self.tally.tell(flight.effect)
                 self.alerts.tell(flight.effect, now_s, self.world.memory.epoch)
             else:
                 self.hands.start(flight)
@@ -211,7 +214,8 @@ class Runtime:
     def status(self) -> str:
         """The status as one line of JSON."""
         now_s = self.now()
-        return json.dumps(snapshot(self.world, now_s, __version__, self.story.recent(now_s)))
+        told = snapshot(self.world, now_s, __version__, self.story.recent(now_s))
+        return json.dumps({**told, "counts": {**self.tally.told(), **self.hands.told(now_s)}})
 
     def close(self) -> None:
         """A clean stop drops nothing: a candidate's track file says 0, a holder's stays."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "hook": "Reconcile once where no agent answers; keepalived's notify calls it.",
     "status": "Show the cluster at a glance.",
     "events": "Show what happened on this node, and why.",
+    "exporter": "Serve this node's metrics to Prometheus.",
     "setup": "Make this server a node of the cluster, from nothing or from existing data.",
     "doctor": "Find what is wrong with the configuration, the accounts and the servers.",
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",

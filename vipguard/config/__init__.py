@@ -20,7 +20,7 @@ from vipguard.config.virtual import interface_name, router, virtual_address
 from vipguard.model import policy as model
 from vipguard.model.policy import Policy
 
-__all__ = ["load"]
+__all__ = ["At", "load"]
 
 FILE_BYTES_MAX = 1_000_000
 PRIORITY_MAX = 250
@@ -40,6 +40,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "vrrp": model.Vrrp,
     "hooks": model.Hooks,
     "damping": model.Damping,
+    "exporter": model.Exporter,
 }
 _TOP = {key: get_type_hints(Policy)[key] for key in ("cluster", "node", "silent_peer", "durability")}
 _TABLES = ("vip", "nodes", "witness", *_SECTIONS)

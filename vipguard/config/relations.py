@@ -38,6 +38,7 @@ def check(at: At, policy: Policy) -> None:
     if policy.hooks.deadline_s > HOOKS_S_MAX:
         problem = f"is {policy.hooks.deadline_s:g}"
         raise (at / "hooks" / "deadline_s").wrong(problem, f"choose at most {HOOKS_S_MAX} seconds")
+    _exporter(at / "exporter", policy.exporter)
     _addresses(at, policy)
     if policy.mysql.port > PORT_MAX:
         raise (at / "mysql" / "port").wrong(f"is {policy.mysql.port}", f"choose 1 to {PORT_MAX}")
@@ -82,6 +83,22 @@ def _damping(at: At, damping: model.Damping) -> None:
         if getattr(damping, key) > WINDOW_S_MAX:
             problem = f"is {getattr(damping, key):g} seconds, more than a day"
             raise (at / key).wrong(problem, f"choose at most {WINDOW_S_MAX}")
+
+
+def _exporter(at: At, exporter: model.Exporter) -> None:
+    try:
+        ipaddress.ip_address(exporter.address or "::")
+    except ValueError as exc:
+        remedy = 'write an address of this host, or "0.0.0.0" or "::" for all of them'
+        raise (at / "address").wrong(f"is {shown(exporter.address)}", remedy) from exc
+    if exporter.port > PORT_MAX:
+        raise (at / "port").wrong(f"is {exporter.port}", f"choose 1 to {PORT_MAX}")
+    if exporter.user and not exporter.password_file:
+        raise (at / "password_file").wrong("is missing", "name the file with the password of exporter.user")
+    if ":" in exporter.user:
+        raise (at / "user").wrong(f"is {shown(exporter.user)}", "choose a name without a colon")
+    if exporter.tls_key and not exporter.tls_certificate:
+        raise (at / "tls_certificate").wrong("is missing", "name the certificate that exporter.tls_key belongs to")
 
 
 def _fence(at: At, policy: Policy) -> None:

@@ -162,6 +162,19 @@ class Vrrp:
 
 
 @dataclass(frozen=True, slots=True)
+class Exporter:
+    """Where the metrics are served: at this node's own address by default; with a certificate over TLS, with a user to
+    who knows the password."""
+
+    address: str = ""
+    port: int = 9728
+    tls_certificate: str = ""
+    tls_key: str = ""
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Where the agent's run-time files and its memory live."""
 
@@ -228,6 +241,7 @@ class Policy:
     vrrp: Vrrp = Vrrp()
     hooks: Hooks = Hooks()
     damping: Damping = Damping()
+    exporter: Exporter = Exporter()
     readers: tuple[Reader, ...] = ()
 
     @property

@@ -1,0 +1,120 @@
+"""`vipguard exporter`: this node's metrics for Prometheus, over HTTP or as a file for node_exporter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .app import App, pass_app
+
+if TYPE_CHECKING:
+    import ssl
+
+    from vipguard.config import At
+    from vipguard.export.source import Source
+    from vipguard.model.policy import Exporter, Policy
+
+
+@click.command()
+@click.option("--textfile", metavar="DIR", help="Write DIR/vipguard.prom once instead, for node_exporter's collector.")
+@click.option("--once", is_flag=True, help="Print the metrics once instead.")
+@pass_app
+def command(app: App, textfile: str | None, once: bool) -> int:
+    """Serve this node's metrics to Prometheus, until it is stopped.
+
+    It asks the agent over its socket, never the database, and needs no right but the group vipguard. While the agent
+    is silent the metrics say so: vipguard_agent_up is 0.
+
+    \b
+    For example:
+      vipguard exporter
+      vipguard exporter --once
+      vipguard exporter --textfile /var/lib/prometheus/node-exporter
+
+    Exit codes: 0 stopped, or written; 2 wrong usage or configuration; 3 it cannot listen or write.
+    """
+    from vipguard.export.source import Source
+
+    policy = app.policy(secrets=False)
+    source = Source(policy.paths.agent_socket)
+    if textfile is not None:
+        from vipguard.export import textfile as file
+
+        file.write(textfile, _metrics(policy, source, "")[1])
+        return 0
+    if once:
+        click.echo(_metrics(policy, source, "")[1].decode(), nl=False)
+        return 0
+    return _serve(policy, source)
+
+
+def _metrics(policy: Policy, source: Source, accept: str) -> tuple[str, bytes]:
+    """The content type and the text, in the form that `accept` asks for."""
+    from collections.abc import Iterator
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+    from prometheus_client.exposition import choose_encoder
+
+    from vipguard.export.metrics import families
+
+    class Collector:
+        def collect(self) -> Iterator[Metric]:
+            return families(source.get(), policy.cluster, policy.node)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector())  # type: ignore[arg-type]
+    encoder, content_type = choose_encoder(accept)
+    return content_type, encoder(registry)
+
+
+def _serve(policy: Policy, source: Source) -> int:
+    import signal
+    import threading
+
+    from vipguard.config import At
+    from vipguard.errors import CouldNotDo
+    from vipguard.export.http import Server
+    from vipguard.log import get_logger
+
+    told = policy.exporter
+    at = At(policy.file) / "exporter"
+    address = told.address or policy.me.address
+    pages = {
+        "/metrics": lambda accept: _metrics(policy, source, accept),
+        "/-/healthy": lambda _: ("text/plain", b"ok\n"),
+    }
+    try:
+        server = Server(address, told.port, pages, tls=_tls(told, at), login=_login(told, at))
+    except OSError as exc:
+        raise CouldNotDo(f"cannot listen at {address} port {told.port}: {exc.strerror or exc}", refused=True) from exc
+    log = get_logger("exporter")
+    log.info("exporter", rule="listening", address=address, port=server.server_port, tls=bool(told.tls_certificate))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    with server:
+        server.serve_forever()
+    return 0
+
+
+def _tls(told: Exporter, at: At) -> ssl.SSLContext | None:
+    if not told.tls_certificate:
+        return None
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(told.tls_certificate, told.tls_key or None)
+    except (OSError, ssl.SSLError) as exc:
+        problem = f"names {told.tls_certificate}, which cannot be used ({exc.strerror or exc})"
+        raise (at / "tls_certificate").wrong(problem, "name a PEM file, and its key as exporter.tls_key") from exc
+    return context
+
+
+def _login(told: Exporter, at: At) -> tuple[str, str] | None:
+    from vipguard.config.host import secret
+
+    if not told.user:
+        return None
+    return told.user, secret(at / "password_file", told.password_file)
