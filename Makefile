@@ -17,8 +17,8 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mariadb-server mariadb-client keepalived nftables debootstrap iproute2 iputils-ping procps \
-            python3-venv systemd tcpdump util-linux
-SHIPPED := $(shell find vipguard keepalived systemd -type f -not -name '*.pyc') setup.cfg pyproject.toml LICENSE
+            openssl prometheus python3-venv systemd tcpdump util-linux
+SHIPPED := $(shell find vipguard keepalived systemd prometheus -type f -not -name '*.pyc') setup.cfg pyproject.toml LICENSE
 
 help:  ## list the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS=$$'\t' read -r task what; do
@@ -75,7 +75,7 @@ packages:
 		fi
 		apt-get update -qq
 		apt-get install -y -qq --no-install-recommends --no-remove $$missing >/dev/null
-		for service in mariadb keepalived; do
+		for service in mariadb keepalived prometheus; do
 			case " $$(echo $$missing) " in *" $$service"[\ -]*) systemctl disable --quiet $$service 2>/dev/null || true ;; esac
 		done
 	fi

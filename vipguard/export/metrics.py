@@ -93,7 +93,13 @@ METRICS: tuple[Metric, ...] = (
     # what has happened since the agent began
     Metric("transitions", "counter", "Changes of standing: candidate, taking, holder.", of.transitions, ("from", "to")),
     Metric("alerts", "counter", "Log lines of warning or error, by their event.", of.alerts, ("level", "event")),
-    Metric("fence_failures", "counter", "Calls of the fence command that failed.", of.fence_failures),
+    Metric("fence_failures", "counter", "Calls of the fence command that failed.", of.noted("error", "fenced")),
+    Metric(
+        "possible_losses",
+        "counter",
+        "Takeovers here that may have lost acknowledged writes, or for certain have.",
+        of.noted("warning", "may-be-lost"),
+    ),
     Metric("takeover_seconds", "histogram", "Completed takeovers, from the VIP to the epoch row.", of.takeover),
     Metric("takeover_step_seconds", "histogram", "Steps of completed takeovers.", of.takeover_steps, ("step",)),
     Metric(

@@ -178,9 +178,14 @@ def alerts(status: Status) -> Iterator[Sample]:
         yield (level, event), float(count)
 
 
-def fence_failures(status: Status) -> Iterator[Sample]:
-    if status.get("counts"):
-        yield (), sum(number for about, number in alerts(status) if about == ("error", "fenced"))
+def noted(level: str, event: str) -> Read:
+    """How many of these log lines there were: 0 from the beginning, so that the first one is an increase."""
+
+    def read(status: Status) -> Iterator[Sample]:
+        if status.get("counts"):
+            yield (), float(sum(number for about, number in alerts(status) if about == (level, event)))
+
+    return read
 
 
 Histogram = tuple[tuple[str, ...], list[tuple[str, float]], float]
