@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from guarded import Guarded
+from prometheus_client.parser import text_string_to_metric_families
+from stand_in import REPOSITORY
 
 from vipguard.cli.check import NAMES
 from vipguard.lab import Node, faults
@@ -114,3 +117,70 @@ def test_doctor_finds_an_agent_that_does_not_run(guarded: Guarded) -> None:
     with faults.kill_agent(guarded.standby):
         found = findings(guarded.standby)
     assert found["agent-silent"]["severity"] == "warning"
+
+
+# the grammar of the Monitoring Plugins guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
+_PERF = re.compile(r"(?:'(?:[^'=]|'')+'|[^\s'=]+)=(?:U|-?[0-9.]+)(?:s|ms|us|%|[KMGT]?B|c)?(?:;[-0-9.:~@]*){0,4}")
+
+
+def _monitored() -> list[list[str]]:
+    """The checks as docs/icinga.md has them run, for Icinga and for NRPE."""
+    text = (REPOSITORY / "docs" / "icinga.md").read_text()
+    services = text.split("for (name => ranges in {")[1].split("})")[0]
+    nrpe = [line.split()[3:] for line in re.findall(r"/usr/bin/sudo /usr/bin/vipguard check .+", text)]
+    icinga = []
+    for name, ranges in re.findall(r'^    "(\w+)"\s*= \{(.*?)\}', services, re.MULTILINE):
+        said = re.findall(r'(\w+) = "([^"]+)"', ranges)
+        icinga.append([name, *(word for key, value in said for word in (f"--{key}", value))])
+    assert len(nrpe) >= 6 and len(icinga) == 9
+    return [*icinga, *(words for words in nrpe if words not in icinga)]
+
+
+def test_the_services_of_the_manual_are_fine_on_a_healthy_pair(guarded: Guarded) -> None:
+    for node in (guarded.writer, guarded.standby):
+        guarded.lab.wait(lambda node=node: ask(node, "check", "errant")[0] == 0, 10, "the sets to be compared")
+        for words in _monitored():
+            code, out = ask(node, "check", *words)
+            line, bar, perf = out.rstrip("\n").partition(" | ")
+            assert code == 0 and "\n" not in line, f"{words}: {out}"
+            assert not bar or all(_PERF.fullmatch(one) for one in perf.split()), f"{words}: {perf}"
+
+
+def test_the_plugin_of_the_manual_tells_one_writer_from_none(guarded: Guarded) -> None:
+    node = guarded.standby
+    script = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs" / "icinga.md").read_text(), re.DOTALL)[0]
+    script = script.replace("/usr/bin/vipguard", " ".join(node.vipguard_argv))
+    done = node.run(["sh", "-c", script], check=False)
+    assert (done.returncode, done.stdout) == (0, "OK: one writer\n")
+    with faults.kill_keepalived(node), faults.kill_mysqld(guarded.writer):
+        argv = ["sh", "-c", script]
+        guarded.lab.wait(lambda: node.run(argv, check=False).returncode == 2, 10, "no writer to be seen")
+
+
+def metrics(node: Node) -> dict[tuple[str, str], float]:
+    """(name, the one label of its own): value."""
+    code, text = ask(node, "exporter", "--once")
+    assert code == 0
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for one in family.samples:
+            own = [value for label, value in one.labels.items() if label not in ("cluster", "node")]
+            found[one.name.removeprefix("vipguard_"), ",".join(own)] = one.value
+    return found
+
+
+def test_the_metrics_follow_a_takeover(guarded: Guarded) -> None:
+    writer, standby = guarded.writer, guarded.standby
+    before, there = metrics(standby), metrics(writer)
+    assert (there["role", "writer"], there["writable", ""], there["vip_present", ""]) == (1, 1, 1)
+    assert before["role", "standby"] == before["eligible", "candidate-ready"] == before["peer_up", writer.name] == 1
+    with faults.kill_mysqld(writer):
+        guarded.wait_writer(standby)
+        guarded.lab.wait(lambda: metrics(standby).get(("role", "writer")) == 1, 5, "the metrics to say it")
+        after = metrics(standby)
+        assert after["takeover_seconds_count", ""] == before["takeover_seconds_count", ""] + 1
+        assert after["takeover_step_seconds_count", "open"] >= 1 and after["epoch", ""] == before["epoch", ""] + 1
+        assert after["garp_sent_total", ""] > before["garp_sent_total", ""]
+        assert metrics(writer)["server_up", ""] == 0
+    with faults.kill_agent(standby):
+        assert metrics(standby) == {("agent_up", ""): 0}
