@@ -26,7 +26,8 @@ help:  ## list the tasks
 	done
 
 demo: root setup  ## fail a writer over on real servers in network namespaces, and see it rejoin
-	@$(BIN)/vipguard lab demo
+	@mkdir -p build
+	$(BIN)/vipguard lab demo --svg build/failover.svg
 
 # The clusters wait for real programs most of the time, so the rest runs beside them; what it printed comes at the end.
 # What looks at the whole host is not among the clusters, for the rest's network namespaces come and go on it.

@@ -227,3 +227,52 @@ def test_no_entry_is_lost_or_told_twice_whatever_the_rotation_meets(journal: Pat
         tail.close()
         assert not any(isinstance(one, Unread) for one in told)
         assert [one["rule"] for one in told] == [f"r{number}" for number in range(written)], seed
+
+
+# -- the picture
+
+
+def a_takeover(after_s: float = 0.0) -> list[dict[str, Any]]:
+    told = [
+        ("takeover-begins", "vip-here"),
+        ("takeover-step", "claim"),
+        ("takeover-step", "open"),
+        ("takeover-complete", "taken-over"),
+    ]
+    return [
+        entry(0, what, rule) | {"at": AT + after_s + number / 100, "boottime_s": 100 + after_s + number / 100}
+        for number, (what, rule) in enumerate(told)
+    ]
+
+
+def test_the_last_story_is_drawn_with_the_moments_that_were_named(
+    capsys: pytest.CaptureFixture[str], journal: Path, tmp_path: Path
+) -> None:
+    journal.write_text(lines(*a_takeover(), *a_takeover(60), entry(61, "rejoin", "join")))
+    picture = tmp_path / "failover.svg"
+    code, out, err = events(capsys, journal, "--svg", str(picture), "--mark", f"{AT + 59.95}=link pulled")
+    assert (code, err) == (0, "") and out == [f"{picture}: takeover: complete after 30.0 ms"]
+    drawn = picture.read_text()
+    assert "link pulled" in drawn and ">-50 ms link pulled" in drawn and "complete taken-over" in drawn
+    before = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(AT + 30))
+    code, out, _ = events(capsys, journal, "--svg", "-", "--until", before)
+    assert code == 0 and out[0].startswith("<svg ") and "link pulled" not in "".join(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--svg", "x.svg", "--follow"), 2, "goes neither with --follow nor with --json"),
+        (("--mark", "1=x"), 2, "it goes with --svg"),
+        (("--svg", "x.svg", "--mark", "noon=x"), 2, "'noon=x' is no mark"),
+        (("--svg", "x.svg", "--mark", "nan=x"), 2, "'nan=x' is no mark"),
+        (("--svg", "/nowhere/x.svg"), 3, "cannot write /nowhere/x.svg: No such file or directory"),
+        (("--svg", "x.svg", "--rule", "diverged"), 3, "is what you asked for; nothing was drawn"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], journal: Path, options: tuple[str, ...], code: int, said: str
+) -> None:
+    journal.write_text(lines(*a_takeover()))
+    got, out, err = events(capsys, journal, *options)
+    assert (got, out, err.count("\n")) == (code, [], 1) and said in err

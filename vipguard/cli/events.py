@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,12 +58,16 @@ class Moment(click.ParamType):
               help="Only the last N; of stories, a rejoin comes with the one before it.")  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--svg", metavar="FILE", help="Draw the last story, of those that are asked for, into FILE; - is stdout.")
+@click.option("--mark", "marks", multiple=True, metavar="TIME=TEXT",
+              help="A moment to draw that no journal knows, as Unix seconds. May be given several times.")  # fmt: skip
 @click.option("--journal", "file", metavar="FILE",
               help="A journal copied from elsewhere, instead of this node's.")  # fmt: skip
 @pass_app
 def command(
     app: App, as_stories: bool, patterns: tuple[str, ...], since: float | None, until: float | None,
-    last: int | None, follow: bool, as_json: bool, file: str | None,
+    last: int | None, follow: bool, as_json: bool, svg: str | None,
+    marks: tuple[str, ...], file: str | None,
 ) -> int:  # fmt: skip
     """Show what happened on this node and why. Reads the journal itself: no agent is needed.
 
@@ -74,13 +80,20 @@ def command(
       vipguard events --rule 'takeover-*' --rule may-be-lost
       vipguard events --since '2026-11-21 10:00' --until 10:30
       vipguard events --follow --json
+      vipguard events --since 10:00 --until 11:00 --svg failover.svg
 
-    Exit codes: 0 told, also when nothing matches; 2 wrong usage or configuration; 3 the journal can't be read.
+    Exit codes: 0 told, also when nothing matches; 2 wrong usage or configuration; 3 the journal can't be read, or there
+    is no story to draw.
     """
     from vipguard.state.tail import Tail
 
     if until is not None and follow:
         raise click.UsageError("--follow has no end: it does not go with --until.")
+    if svg is not None and (follow or as_json):
+        raise click.UsageError("--svg draws one story that is over: it goes neither with --follow nor with --json.")
+    if marks and svg is None:
+        raise click.UsageError("--mark is for the picture: it goes with --svg.")
+    known = [_mark(text) for text in marks]
     node, path = "", file
     if path is None:
         policy = app.policy(secrets=False)
@@ -89,6 +102,8 @@ def command(
     tail = Tail(path)
     show = Shown(node, as_stories, as_json, chosen)
     try:
+        if svg is not None:
+            return _draw(tail, chosen, node, svg, known)
         return _run(tail, show, last, follow)
     except KeyboardInterrupt:
         if not follow:
@@ -205,6 +220,43 @@ def _run(tail: Tail, show: Shown, last: int | None, follow: bool) -> int:
             for told in show.feed(entry):
                 told.say()
         _complain(unread)
+    return 0
+
+
+def _mark(text: str) -> tuple[float, str]:
+    at, equals, words = text.partition("=")
+    try:
+        if equals and math.isfinite(float(at)):
+            return float(at), words
+    except ValueError:
+        pass
+    raise click.UsageError(f"{text!r} is no mark: write the moment in Unix seconds, = and what it was.")
+
+
+def _draw(tail: Tail, chosen: Chosen, node: str, file: str, marks: Sequence[tuple[float, str]]) -> int:
+    """The last story, and not a rejoin unless there is nothing else: it goes on beside what matters more."""
+    from vipguard.errors import CouldNotDo
+    from vipguard.model.story import REJOIN, stories
+    from vipguard.render.story_svg import Mark, story_svg
+
+    from .events_text import headline
+
+    entries, unread = _split([*_poll(tail), *tail.leftover()])
+    found = [story for story in stories(entries) if chosen.story(story)]
+    best = [story for story in found if story.kind != REJOIN] or found
+    _complain(unread)
+    if not best:
+        raise CouldNotDo(f"no story in {tail.path} is what you asked for; nothing was drawn", refused=True)
+    story, title = best[-1], headline(best[-1], node)
+    picture = story_svg(story, node, title, [Mark(round((at - story.at) * 1000, 1), text) for at, text in marks])
+    if file == "-":
+        click.echo(picture, nl=False)
+        return 0
+    try:
+        Path(file).write_text(picture, encoding="utf-8")
+    except OSError as exc:
+        raise CouldNotDo(f"cannot write {file}: {exc.strerror or exc}", refused=True) from exc
+    click.echo(f"{file}: {title}")
     return 0
 
 

@@ -73,11 +73,8 @@ def entry_text(entry: Mapping[str, Any]) -> str:
 
 def story_text(story: Story, node: str = "") -> str:
     """One block: heading, trigger, each step with its milliseconds, result, what may be lost; and an empty line."""
-    epoch = f", epoch {story.epoch}" if story.epoch is not None else ""
-    took = f" after {_ms(story.took_ms)}" if story.took_ms else ""
-    head = f"{_KINDS[story.kind]}{_where(story, node)}{epoch}: {story.result}{took}"
     lines = [
-        _fitted(f"{clock(story.at)}  ", head, {"bold": True}),
+        _fitted(f"{clock(story.at)}  ", headline(story, node), {"bold": True}),
         _row("trigger", f"{story.trigger_text} ({story.trigger})"),
         *map(_step, story.steps),
         _row("result", _result(story), _result_style(story)),
@@ -90,6 +87,13 @@ def story_text(story: Story, node: str = "") -> str:
     elif story.kind in ("takeover", "move-here") and story.result == "complete" and story.steps:
         lines.append(_row("loss", "nothing was noted of it", _STYLES["warning"]))
     return "\n".join(lines) + "\n"
+
+
+def headline(story: Story, node: str = "") -> str:
+    """What it is, of whom, and how it ended."""
+    epoch = f", epoch {story.epoch}" if story.epoch is not None else ""
+    took = f" after {_ms(story.took_ms)}" if story.took_ms else ""
+    return f"{_KINDS[story.kind]}{_where(story, node)}{epoch}: {story.result}{took}"
 
 
 def _where(story: Story, node: str) -> str:

@@ -228,7 +228,8 @@ def down(name: str, everything: bool) -> None:
 @_flavor_option
 @_nodes_option
 @click.option("--name", default="demo", show_default=True)
-def demo(flavor: Any, nodes: int, name: str) -> int:
+@click.option("--svg", metavar="FILE", help="Draw the failover into FILE at the end.")
+def demo(flavor: Any, nodes: int, name: str, svg: str | None) -> int:
     """Kill a writer under load and watch the failover; removes its lab at the end.
 
     \b
@@ -242,7 +243,7 @@ def demo(flavor: Any, nodes: int, name: str) -> int:
 
     need_root()
     with _interruptible():
-        outcome = engine.run(_console(), name=name, flavor=flavor, nodes=nodes)
+        outcome = engine.run(_console(), name=name, flavor=flavor, nodes=nodes, svg=svg)
     return 0 if outcome.kept_the_law else 1
 
 

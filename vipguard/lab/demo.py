@@ -24,6 +24,7 @@ from vipguard.lab.spec import Flavor, LabSpec
 from vipguard.lab.wait import WaitTimeout
 from vipguard.lab.watch import Change, Watcher
 
+ANSWERED_NS = 10_000_000  # what was acknowledged so soon after the kill was written before it
 STEADY_S = 3.0  # writing before the kill and after the failover
 FAILOVER_S_MAX = 20.0
 REJOIN_S_MAX = 40.0
@@ -43,6 +44,7 @@ class Outcome:
     lost: list[int]
     named: int
     two_writers_ms: float
+    moments: dict[str, int]  # what no journal knows, in monotonic ns
 
     @property
     def kept_the_law(self) -> bool:
@@ -186,8 +188,10 @@ class ClientLines:
             )
 
 
-def run(console: Console, *, name: str = "demo", flavor: Flavor = "mariadb", nodes: int = 2) -> Outcome:
-    """The whole demo, from nothing to nothing; the lab is gone at the end, whatever happens."""
+def run(
+    console: Console, *, name: str = "demo", flavor: Flavor = "mariadb", nodes: int = 2, svg: str | None = None
+) -> Outcome:
+    """The whole demo, from nothing to nothing; the lab is gone at the end, whatever happens. `svg`: a picture's file."""
     remove(name)
     began = time.monotonic()
 
@@ -206,6 +210,8 @@ def run(console: Console, *, name: str = "demo", flavor: Flavor = "mariadb", nod
         with Story(console) as story:
             outcome = act(lab, writer, story)
         journal(console, lab)
+        if svg is not None:
+            draw(console, lab, outcome.moments, svg)
         report(console, outcome)
         return outcome
 
@@ -216,6 +222,10 @@ def act(lab: Lab, writer: Node, story: Story) -> Outcome:
         returned, named = bring_back(lab, writer, story) if failed_over else ("not started again", 0)
     seen = client.seen()
     survivor = lab.writer()
+    again = next((ns for ns, _ in seen.acks if ns > killed_ns + ANSWERED_NS), None)
+    moments = {f"kill -9 of mysqld on {writer.name}": killed_ns}
+    if again is not None and failed_over:
+        moments["the client's first write"] = again
     return Outcome(
         failed_over=failed_over,
         returned=returned,
@@ -224,6 +234,7 @@ def act(lab: Lab, writer: Node, story: Story) -> Outcome:
         lost=client.lost(survivor) if survivor else [number for _, number in seen.acks],
         named=named,
         two_writers_ms=watcher.two_writers_ms(),
+        moments=moments,
     )
 
 
@@ -319,6 +330,19 @@ def journal(console: Console, lab: Lab) -> None:
     console.print(f"\nthe same, later, from its journal on {survivor.name}: vipguard {' '.join(words)}", style="bold")
     done = survivor.vipguard(*words, check=False)
     console.print(escape((done.stdout or done.stderr).rstrip()), highlight=False, soft_wrap=True)
+
+
+def draw(console: Console, lab: Lab, marks: dict[str, int], file: str) -> None:
+    """The same as a picture, with the moments that only this demo knows: `marks` in monotonic ns."""
+    survivor = lab.writer()
+    if survivor is None:
+        return
+    ahead_s = time.time() - time.monotonic()
+    words = [word for text, ns in marks.items() for word in ("--mark", f"{ns / 1e9 + ahead_s:.6f}={text}")]
+    done = survivor.vipguard("events", "--rule", "taken-over", "--svg", "-", *words, check=False)
+    if done.returncode == 0:
+        Path(file).write_text(done.stdout, encoding="utf-8")
+        console.print(f"\nthe same as a picture: {file}", style="bold")
 
 
 def report(console: Console, outcome: Outcome) -> None:
