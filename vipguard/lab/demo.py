@@ -191,7 +191,7 @@ class ClientLines:
 def run(
     console: Console, *, name: str = "demo", flavor: Flavor = "mariadb", nodes: int = 2, svg: str | None = None
 ) -> Outcome:
-    """The whole demo, from nothing to nothing; the lab is gone at the end, whatever happens. `svg`: a picture's file."""
+    """The whole demo, from nothing to nothing; the lab is gone at the end, whatever happens. `svg`: a file."""
     remove(name)
     began = time.monotonic()
 
