@@ -48,6 +48,10 @@ STATUS: dict[str, Any] = {
         {"node": "db2", "server": "silent"},
     ],
     "maintenance": [{"node": "*", "since_s": 1_700_000_000, "until_s": None, "reason": ""}],
+    "readers": [
+        {"name": "r1", "mine": True, "here": True, "eligibility": "eligible", "came": 2, "went": 1},
+        {"name": "r2", "mine": False, "here": None, "eligibility": None, "came": None, "went": None},
+    ],
     "witnesses": {"10.0.0.1": 0.1, "10.0.0.2": None},
     "checks": {"lag": {"outcome": "ok"}, "disk": {"outcome": "critical"}, "errant": {"outcome": "unknown"}},
     "counts": {**told(), "announced": 5, "state_age_s": 3.5},
@@ -58,6 +62,7 @@ BLIND: dict[str, Any] = {
     "nodes": [dict.fromkeys(STATUS["nodes"][0], None) | {"node": "db1"}],
     "writers": [],
     "maintenance": [],
+    "readers": [],
     "witnesses": {},
     "checks": {},
     "counts": {**Tally().told(), "announced": 0, "state_age_s": None},

@@ -54,6 +54,8 @@ HEALTHY: dict[str, str] = {
     f"vipguard_disk_free_bytes{{{DB2}}}": "5e10",
     f"vipguard_disk_writable{{{DB2}}}": "1",
     f"vipguard_semi_sync_wait_seconds{{{DB1}}}": "0",
+    f'vipguard_reader_present{{{DB1},reader="r1"}}': "0",
+    f'vipguard_reader_present{{{DB2},reader="r1"}}': "1",
     f"vipguard_fence_failures_total{{{DB2}}}": "0",
     f"vipguard_possible_losses_total{{{DB2}}}": "0",
     f'vipguard_transitions_total{{{DB2},from="candidate",to="taking"}}': "0",
@@ -87,6 +89,7 @@ WRONG: dict[str, dict[str, str | None]] = {
         f'vipguard_maintenance_since_timestamp_seconds{{{DB2},scope="node"}}': "-20000",  # the tool's clock begins at 0
     },
     "VipguardDiskNearlyFull": {f"vipguard_disk_free_bytes{{{DB2}}}": "5e8"},
+    "VipguardReaderAddressLost": {f'vipguard_reader_present{{{DB2},reader="r1"}}': "0"},
     "VipguardCommitsWait": {f"vipguard_semi_sync_wait_seconds{{{DB1}}}": "3"},
     "VipguardMayHaveLostWrites": {f"vipguard_possible_losses_total{{{DB2}}}": RISES},
 }

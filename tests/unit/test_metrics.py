@@ -61,6 +61,8 @@ def test_every_metric_has_a_sample_in_a_full_status() -> None:
         ("witness_up", {"witness": "10.0.0.1"}, 1),
         ("witness_up", {"witness": "10.0.0.2"}, 0),
         ("check_ok", {"check": "disk"}, 0),
+        ("reader_present", {"reader": "r1"}, 1),
+        ("reader_came_total", {"reader": "r1"}, 2),
         ("cluster_paused", {}, 1),
         ("maintenance", {}, 0),
         ("maintenance_since_timestamp_seconds", {"scope": "cluster"}, 1_700_000_000),

@@ -53,6 +53,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("disk_free_bytes", "gauge", "Free space of the data directory's file system.", of.number("disk_free_bytes")),
     Metric("disk_writable", "gauge", "Can the data directory's file system be written?", of.flag("disk_writable")),
     Metric("check_ok", "gauge", "Is that check OK? No sample where it saw nothing.", of.checks, ("check",)),
+    # reader addresses
+    Metric("reader_present", "gauge", "Is that reader address on this node?", of.readers("here"), ("reader",)),
+    Metric("reader_eligible", "gauge", "May this node hold it?", of.readers("eligibility"), ("reader",)),
+    Metric("reader_came", "counter", "How often it came to this node.", of.readers("came"), ("reader",)),
+    Metric("reader_went", "counter", "How often it left this node.", of.readers("went"), ("reader",)),
     # replication
     Metric(
         "replication_thread_running",

@@ -93,6 +93,18 @@ def witnesses(status: Status) -> Iterator[Sample]:
         yield (name,), float(ago_s is not None and ago_s <= WITNESS_S)
 
 
+def readers(key: str) -> Read:
+    """Of this node, by the name of each reader address that it may hold."""
+
+    def read(status: Status) -> Iterator[Sample]:
+        for reader in status.get("readers") or ():
+            if reader["mine"] and reader[key] is not None:
+                value = reader[key] == "eligible" if key == "eligibility" else reader[key]
+                yield (reader["name"],), float(value)
+
+    return read
+
+
 def checks(status: Status) -> Iterator[Sample]:
     for name, found in (status.get("checks") or {}).items():
         if found["outcome"] != "unknown":
