@@ -17,7 +17,7 @@ from vipguard.cli import import_mmm, main
 from vipguard.errors import ConfigError
 from vipguard.mmm import files
 from vipguard.mmm.directives import BLOCKS, NAMED, TOP
-from vipguard.mmm.toml import Accepted, render
+from vipguard.mmm.toml import render
 from vipguard.mmm.translate import translate
 from vipguard.model.policy import Policy
 
@@ -121,7 +121,7 @@ def test_masters_slaves_readers_a_preference_and_the_monitors_settings(run: Run,
     assert policy.witnesses == ("10.0.0.1",)
     assert (policy.damping.losses_max, policy.damping.window_s, policy.limits.lag_s_max) == (5, 1800, 30)
     for name in ("db3", '"db4.example.com"'):
-        assert re.search(rf'\[nodes\.{re.escape(name)}\]\n#? ?address = "10\.0\.0\.10.".*\n#? ?role = "replica"', out)
+        assert re.search(rf'\[nodes\.{re.escape(name)}\]\naddress = "10\.0\.0\.10.".*\nrole = "replica"', out)
     for name in ("prefer", "kill_host_bin", "wait_for_other_master", "mode", "check_period", "cert_file"):
         assert name in err
     assert "maintenance on --cluster" in err and "fence.command" in err
@@ -177,9 +177,9 @@ def test_this_of_the_agents_file_never_becomes_the_node_of_all(run: Run) -> None
     assert 'node = "db1"' in out
 
 
-def test_replicas_and_readers_stand_in_the_open_where_the_configuration_knows_them() -> None:
+def test_replicas_and_readers_stand_in_the_configuration() -> None:
     draft = translate(files.read([str(SAMPLES / "slaves/mmm_mon_C1.conf")]))
-    document = tomllib.loads(render(draft, Accepted(replicas=True, readers=True)))
+    document = tomllib.loads(render(draft))
     assert document["nodes"]["db4.example.com"]["role"] == "replica"
     assert document["reader"][0]["address"] == "10.0.0.51/32"
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import tempfile
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import click
 
 from vipguard.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vipguard.mmm.draft import Draft
-    from vipguard.mmm.toml import Accepted
 
 PLACES_MAX = 3
 
@@ -44,40 +38,18 @@ def command(files: tuple[str, ...], output: str | None, force: bool) -> int:
     if force and not output:
         raise click.UsageError("--force goes with --output.")
     draft = translate(read(files))
-    text = render(draft, accepted := _accepted())
+    text = render(draft)
     if output:
         _write(output, text, force)
     else:
         click.echo(text, nl=False)
-    for line in _told([*draft.notes, *_not_yet(draft, accepted)]):
+    for line in _told(draft.notes):
         click.echo(line, err=True)
     for line in fill_in(text):
         click.echo(line, err=True)
     if refused := _refused(text, draft.nodes[0].name):
         click.echo(f"to correct: {refused.key}: {refused.problem}; {refused.remedy}", err=True)
     return 0
-
-
-def _accepted() -> Accepted:
-    """What the configuration of this version knows."""
-    from vipguard.mmm.toml import Accepted
-    from vipguard.model import policy
-
-    node, whole = ({field.name for field in dataclasses.fields(shape)} for shape in (policy.Node, policy.Policy))
-    return Accepted(replicas="role" in node, readers=bool(whole & {"reader", "readers"}))
-
-
-def _not_yet(draft: Draft, accepted: Accepted) -> list[tuple[str, str, str]]:
-    where = ", ".join(draft.files)
-    found = []
-    if draft.readers and not accepted.readers:
-        roles = ", ".join(dict.fromkeys(reader.role for reader in draft.readers))
-        sentence = "this version has no reader addresses: printed as comments; read at the nodes' own meanwhile"
-        found.append((where, f"role {roles}", sentence))
-    if (names := [node.name for node in draft.nodes if not node.priority]) and not accepted.replicas:
-        sentence = "this version has no replicas: printed as comments; let them replicate from the VIP, by GTID"
-        found.append((where, f"host {', '.join(names)}", sentence))
-    return found
 
 
 def _told(notes: Iterable[tuple[str, str, str]]) -> list[str]:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from vipguard.mmm.draft import Draft, Node
 
 FILL_IN = "FILL IN"
+_SERVER_ID = f"# {FILL_IN}: what SELECT @@server_id says there; it must not change\n# server_id = 1\n"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What this version's configuration takes; what it does not take is printed as comments."""
-
-    replicas: bool
-    readers: bool
 
 
 def quoted(text: str) -> str:
@@ -29,7 +21,7 @@ def key(text: str) -> str:
     return text if _BARE_KEY.fullmatch(text) else quoted(text)
 
 
-def render(draft: Draft, accepted: Accepted) -> str:
+def render(draft: Draft) -> str:
     """Complete but for the lines that say FILL IN."""
     candidates = [node for node in draft.nodes if node.priority]
     replicas = [node for node in draft.nodes if not node.priority]
@@ -37,8 +29,8 @@ def render(draft: Draft, accepted: Accepted) -> str:
         _head(draft),
         _vip(draft),
         *(_candidate(node) for node in candidates),
-        *(_replica(node, accepted) for node in replicas),
-        *_readers(draft, accepted),
+        *map(_replica, replicas),
+        *_readers(draft),
         _mysql(draft),
         _replication(draft),
         _limits(draft),
@@ -86,35 +78,26 @@ def _comment(text: str) -> str:
 def _candidate(node: Node) -> str:
     return (
         f"[nodes.{key(node.name)}]\naddress = {quoted(node.address)}\npriority = {node.priority}\n"
-        f"# {FILL_IN}: what SELECT @@server_id says there; it must not change\n# server_id = 1\n"
+        f"{_SERVER_ID}"
     )
 
 
-def _replica(node: Node, accepted: Accepted) -> str:
-    text = f"[nodes.{key(node.name)}]\naddress = {quoted(node.address)}\nrole = \"replica\"\n"
-    return text if accepted.replicas else _commented(text, "never the writer: this version takes no replicas yet")
+def _replica(node: Node) -> str:
+    return f"[nodes.{key(node.name)}]\naddress = {quoted(node.address)}\nrole = \"replica\"\n{_SERVER_ID}"
 
 
-def _readers(draft: Draft, accepted: Accepted) -> list[str]:
+def _readers(draft: Draft) -> list[str]:
     parts = []
     for number, reader in enumerate(draft.readers, 52):
         hosts = ", ".join(quoted(name) for name in reader.nodes)
         prefer = f"prefer = {quoted(reader.prefer)}\n" if reader.prefer else ""
-        told = f"# {FILL_IN}: 1 to 255, not used by another keepalived in this network\n" if accepted.readers else ""
-        text = (
+        told = f"# {FILL_IN}: 1 to 255, not used by another keepalived in this network\n"
+        parts.append(
+            f"# MMM's role {_comment(reader.role)}\n"
             f"[[reader]]\naddress = {quoted(reader.address)}\n{told}# router_id = {number}\nnodes = [{hosts}]\n{prefer}"
             '# as MMM had it; without this line the writer serves it only where no other node can\nwriter = "yes"\n'
         )
-        why = f"MMM's role {_comment(reader.role)}"
-        parts.append(
-            f"# {why}\n{text}" if accepted.readers else _commented(text, f"{why}: this version takes no readers yet")
-        )
     return parts
-
-
-def _commented(text: str, why: str) -> str:
-    lines = [line.removeprefix("# ") for line in text.splitlines()]
-    return f"# {why}\n" + "".join(f"# {line}\n" for line in lines)
 
 
 def _mysql(draft: Draft) -> str:
