@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean root packages setup mysql
+.PHONY: help demo test lint bench clean root packages tested-with setup mysql
 MAKEFLAGS += --no-print-directory
 
 export DEBIAN_FRONTEND := noninteractive
@@ -17,7 +17,8 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mariadb-server mariadb-client keepalived nftables debootstrap iproute2 iputils-ping procps \
-            openssl prometheus python3-venv systemd tcpdump util-linux
+            python3-venv systemd tcpdump util-linux
+TESTED_WITH := openssl prometheus prometheus-alertmanager
 SHIPPED := $(shell find vipguard keepalived systemd prometheus -type f -not -name '*.pyc') setup.cfg pyproject.toml LICENSE
 
 help:  ## list the tasks
@@ -32,9 +33,9 @@ demo: root setup  ## fail a writer over on real servers in network namespaces, a
 # The clusters wait for real programs most of the time, so the rest runs beside them; what it printed comes at the end.
 # With the rest go the tests that bring up clusters of their own, and what looks at the whole host: one stream has one
 # cluster at a time.
-APART := $(patsubst %,tests/lab/test_%.py,lab_itself migration readers replicas setup)
+APART := $(patsubst %,tests/lab/test_%.py,lab_itself migration prometheus readers replicas setup)
 
-test: root setup mysql lint  ## lint, then every test, those on real servers too
+test: root setup tested-with mysql lint  ## lint, then every test, those on real servers too
 	@rest=$$(mktemp) clusters=0 others=0
 	trap 'rm -f "$$rest"' EXIT
 	env --default-signal=INT $(BIN)/pytest -p no:cacheprovider \
@@ -65,8 +66,10 @@ root:
 	fi
 
 # Only what is missing is installed, and no service that this installs is started or enabled: the lab starts its own.
-packages:
-	@missing=$$(for name in $(PACKAGES); do
+packages: NEEDED := $(PACKAGES)
+tested-with: NEEDED := $(TESTED_WITH)
+packages tested-with:
+	@missing=$$(for name in $(NEEDED); do
 		dpkg-query -W -f '$${db:Status-Status}' $$name 2>/dev/null | grep -qx installed || echo $$name
 	done)
 	if [ -n "$$missing" ]; then
@@ -79,7 +82,7 @@ packages:
 		fi
 		apt-get update -qq
 		apt-get install -y -qq --no-install-recommends --no-remove $$missing >/dev/null
-		for service in mariadb keepalived prometheus; do
+		for service in mariadb keepalived prometheus prometheus-alertmanager; do
 			case " $$(echo $$missing) " in *" $$service"[\ -]*) systemctl disable --quiet $$service 2>/dev/null || true ;; esac
 		done
 	fi
