@@ -7,6 +7,9 @@ It must pass then. What the pure rooms decide has no second chance: unit and sim
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,21 @@ _parse = ast.parse
 
 
 def _parse_again(*args: Any, **more: Any) -> Any:
-    """Python 3.11.2, Debian 12's, counts the depth of the tree for all threads together and then takes its own count
-    for an error (python/cpython#106905). pytest parses the source of each failure, and would end the whole run by that.
+    """Python 3.11.2, Debian 12's, counts the depth of the tree for all threads together, and for what the collector of
+    garbage calls in between, and then takes its own count for an error (python/cpython#106905). pytest parses the
+    source of each failure, and would end the whole run by that.
     """
+    collects = gc.isenabled()
+    gc.disable()
     try:
+        for _ in range(50):
+            with contextlib.suppress(SystemError):
+                return _parse(*args, **more)
+            time.sleep(0.01)
         return _parse(*args, **more)
-    except SystemError:
-        return _parse(*args, **more)
+    finally:
+        if collects:
+            gc.enable()
 
 
 ast.parse = _parse_again  # type: ignore[assignment]
