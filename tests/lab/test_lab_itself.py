@@ -220,7 +220,7 @@ def test_the_configuration_it_writes_is_read_without_complaint(ipv6: bool, tmp_p
     (tmp_path / "vipguard.toml").write_text(text)
     policy = load(str(tmp_path / "vipguard.toml"))
     assert policy.node == "db3" and policy.limits.hang_s == 1.0 and policy.silent_peer == "wait"
-    assert [node.priority for node in policy.nodes] == [200, 180, 160]
+    assert [node.priority for node in policy.nodes] == [250, 230, 210]
     assert policy.vip.version == (6 if ipv6 else 4)
 
 

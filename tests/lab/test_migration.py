@@ -72,12 +72,12 @@ def configured(node: Node) -> None:
     done = node.vipguard("import-mmm", MMM_CONF, "--output", CONFIG_FILE)
     gaps = re.findall(r"^to fill in, line \d+: (\S+):", done.stderr, re.MULTILINE)
     assert gaps == [
-        "vip.router_id", "nodes.db1.server_id", "nodes.db2.server_id", "mysql.password_file",
-        "replication.password_file",
+        "vip.router_id", "nodes.db1.server_id", "nodes.db2.server_id", "reader.router_id", "reader.router_id",
+        "mysql.password_file", "replication.password_file",
     ]  # fmt: skip
     for name, secret in {"password": "a new one", "replication-password": REPLICATION_PASSWORD}.items():
         node.write(f"/etc/vipguard/{name}", f"{secret}\n", 0o600)
-    text = node.read(CONFIG_FILE).replace("# router_id = 51\n", "router_id = 51\n", 1)
+    text = re.sub(r"^# (router_id = \d+)$", r"\1", node.read(CONFIG_FILE), flags=re.MULTILINE)
     node.write(CONFIG_FILE, text)
     told = setup(node, "--write-config").stdout
     assert f"its server_id is {SERVER_IDS[node.name]}" in told, told

@@ -49,6 +49,11 @@ class Keepalived:
     def wait_for_vip(self, wanted: bool) -> None:
         until(lambda: self.has_vip() == wanted, f"VIP {wanted}; log:\n{self.log.read_text()}")
 
+    def wait_for_hook(self) -> None:
+        """Until the notification of the transition has asked the agent: it reconciles by itself where none answers."""
+        asked = Path(f"{self.agent}.asked")
+        until(lambda: asked.exists() and "hook" in asked.read_text(), "the hook to ask the agent")
+
     def keeps_vip(self, wanted: bool, for_s: float) -> None:
         end = time.monotonic() + for_s
         while time.monotonic() < end:
@@ -143,6 +148,7 @@ def test_an_agent_that_dies_takes_no_vip_from_a_holder_whose_server_lives(keepal
         with keepalived.namespace.stand_in(keepalived.agent, "0 holder-keeps") as agent:
             keepalived.start()
             keepalived.wait_for_vip(True)
+            keepalived.wait_for_hook()
             agent.kill()
             agent.wait(10)
         # two intervals and more: fall 2 would have taken it
