@@ -40,7 +40,7 @@ test: root setup tested-with mysql lint  ## lint, then every test, those on real
 	trap 'rm -f "$$rest"' EXIT
 	env --default-signal=INT $(BIN)/pytest -p no:cacheprovider \
 		tests/unit tests/sim tests/behaviour tests/integration tests/packaging $(APART) --durations=25 >"$$rest" 2>&1 &
-	$(BIN)/pytest --durations=25 $(addprefix --ignore=,$(APART)) tests/lab || clusters=$$?
+	env --default-signal=INT $(BIN)/pytest --durations=25 $(addprefix --ignore=,$(APART)) tests/lab || clusters=$$?
 	wait $$! || others=$$?
 	cat "$$rest"
 	[ "$$clusters$$others" = 00 ]
