@@ -33,7 +33,7 @@ demo: root setup  ## fail a writer over on real servers in network namespaces, a
 # The clusters wait for real programs most of the time, so the rest runs beside them; what it printed comes at the end.
 # With the rest go the tests that bring up clusters of their own, and what looks at the whole host: one stream has one
 # cluster at a time.
-APART := $(patsubst %,tests/lab/test_%.py,lab_itself migration prometheus readers replicas setup)
+APART := $(patsubst %,tests/lab/test_%.py,cli_in_a_lab doctor lab_itself migration prometheus readers rejoin_discard replicas setup)
 
 test: root setup tested-with mysql lint  ## lint, then every test, those on real servers too
 	@rest=$$(mktemp) clusters=0 others=0

@@ -91,6 +91,7 @@ def test_a_vip_deleted_by_hand_closes_the_writer_until_it_took_over_anew(guarded
     before = guarded.write_settled()
     writer.run(["ip", "addr", "del", f"{guarded.lab.spec.vip}/24", "dev", "eth0"])
     guarded.wait_said(writer, "event=closing", "rule=vip-gone")
+    guarded.wait_said(writer, "event=handed-back")  # keepalived puts the address back at once, on a server still open
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 10, "one writer again")
     assert first(guarded, writer, "writable", False)
     now = guarded.lab.writer()

@@ -43,9 +43,9 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
     if own["writer"]:
         click.echo(f"{policy.node} is the writer already")
         return 0
-    if holder := next((peer["node"] for peer in before["nodes"][1:] if peer["writer"] and peer["vip"]), None):
+    if holder := next((peer["node"] for peer in before["nodes"][1:] if peer["writer"]), None):
         remedy = f"`vipguard switchover --to {policy.node}` moves it here"
-        click.echo(f"vipguard: {holder} has the VIP and is the writer by right: {remedy}; nothing was done", err=True)
+        click.echo(f"vipguard: {holder} is the writer by right: {remedy}; nothing was done", err=True)
         return 2
     for line in missing(before):
         click.echo(line)
