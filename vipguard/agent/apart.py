@@ -66,7 +66,7 @@ def look(policy: Policy) -> Apart:
     """This node's set is read before the writer's. Raises nothing for what the world does."""
     home, home_reason = _home(policy)
     sight = glance(policy, Wanted(peers=True), ASK_S, ASK_S).sight
-    writers = [w for w in sight.writers() if epoch_of(w.evidence) >= sight.own_epoch]
+    writers = sight.newest_writers()
     facts = writers[0].evidence.facts if len(writers) == 1 and writers[0].evidence else None
     lacking = None
     if home is not None and facts is not None and facts.flavor == home.flavor:

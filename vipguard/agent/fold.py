@@ -178,10 +178,10 @@ def _compare(world: World) -> World:
     if not isinstance(world.phase, Starting | Resting) or world.server is None or world.server.facts is None:
         return world
     sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals)
-    writers = [peer for peer in sight.writers() if epoch_of(peer.evidence) >= sight.own_epoch]
-    others = writers[:1] or [
+    writers = sight.newest_writers()
+    others = writers[:1] or tuple(
         p for p in sight.peers.values() if not p.answered or epoch_of(p.evidence) >= sight.own_epoch
-    ]
+    )
     lacking: GtidSet | None = None
     oldest = world.server
     for peer in others:

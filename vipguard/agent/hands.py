@@ -37,7 +37,7 @@ from ..model import effect as do
 from ..model import likeness
 from ..model.evidence import AddressEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
-from ..model.policy import Policy
+from ..model.policy import Node, Policy
 from ..probe import disk, duplicate
 from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
@@ -201,8 +201,7 @@ class Hands:
         return self._peers[effect.node].look(self.policy.limits.deadline_s, self._now, channels=False)
 
     def fence_peer(self, effect: do.FencePeer) -> None:
-        node = next(node for node in self.policy.nodes if node.name == effect.node)
-        fence_off(self.policy.fence, node, effect.deadline_s)
+        fence_off(self.policy.fence, self._node(effect.node), effect.deadline_s)
 
     def stop_receiving(self, effect: do.Effect) -> None:
         self._with_session(stop_receiving, effect)
@@ -233,16 +232,16 @@ class Hands:
             session.close()
 
     def point(self, effect: do.Point) -> None:
-        address, port = self._address_of(effect.node), self.policy.mysql.port
+        address, port = self._node(effect.node).address, self.policy.mysql.port
         self._with_session(lambda s, deadline: point_at(s, address, port, deadline), effect)
 
     def fetch(self, effect: do.Fetch) -> GtidSet:
-        places = self._address_of(effect.node), self._address_of(effect.home), self.policy.mysql.port
+        places = self._node(effect.node).address, self._node(effect.home).address, self.policy.mysql.port
         found: GtidSet = self._with_session(lambda s, deadline: fetch(s, *places, effect.target, deadline), effect)
         return found
 
-    def _address_of(self, name: str) -> str:
-        return next(node.address for node in self.policy.nodes if node.name == name)
+    def _node(self, name: str) -> Node:
+        return next(node for node in self.policy.nodes if node.name == name)
 
     def receive(self, effect: do.Receive) -> object:
         return self._with_session(lambda s, deadline: wait_received(s, effect.target, deadline), effect)
@@ -305,7 +304,9 @@ class Hands:
             set_source(session, effect.on, deadline)
 
     def mute(self, effect: do.Mute) -> None:
-        self._with_session(mute, effect)
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_source(deadline)) as session:  # its lane's connector, not the server lane's
+            mute(session, deadline)
 
     def write_mark(self, effect: do.WriteMark) -> None:
         deadline = Deadline(effect.deadline_s)

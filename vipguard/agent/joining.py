@@ -17,11 +17,12 @@ def join(draft: Draft) -> None:
     """Start what may be started, say why nothing is, and keep why this node is apart."""
     world, sight = draft.world, draft.sight
     facts = world.server.facts if world.server else None
+    wanted = facts is not None and _wanted(facts)
     if (
         facts is None
         or world.copying
         or not world.may_open
-        or not (world.join_due or sight.promoted or relay.half_rescued(facts) or _wanted(facts))
+        or not (world.join_due or sight.promoted or relay.half_rescued(facts) or wanted)
     ):
         return
     if not isinstance(world.phase, Resting | Writing):
@@ -33,11 +34,11 @@ def join(draft: Draft) -> None:
     writing = isinstance(world.phase, Writing)
     if not writing and (sight.vip_here or sight.claimed_by_other):
         return
-    found = follow.another(sight) if world.join_due or _wanted(facts) else None
-    if found is None and writing:
-        found = rejoin.writer(sight) if world.join_due else None
-    elif found is None and (world.join_due or not _wanted(facts)):
-        found = rejoin.standby(sight) if world.join_due else relay.before_start(sight)
+    found = follow.another(sight) if world.join_due or wanted else None
+    if found is None and world.join_due:
+        found = rejoin.writer(sight) if writing else rejoin.standby(sight)
+    elif found is None and not writing and not wanted:
+        found = relay.before_start(sight)
     if found is None:
         return
     if found.rule == "diverged":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..model.reader import Reader
 from ..model.sight import Sight
 from ..model.verdict import Verdict
-from . import lag, rows
+from . import rows
 
 NO, YES, UNSEEN = rows.NO, rows.YES, rows.UNSEEN
 
@@ -75,11 +75,7 @@ def _wrote_lately(reading: Reading) -> rows.Decision | None:
 
 
 def _lag_exceeded(reading: Reading) -> rows.Decision | None:
-    seen, lag_s_max = lag.measure(reading.sight), reading.reader.lag_s_max
-    if seen.lag_s is None or seen.lag_s <= lag_s_max:
-        return None
-    numbers: tuple[rows.Number, ...] = (("lag_s", seen.lag_s), ("lag_s_max", lag_s_max))
-    return NO, f"{seen.text}, the limit is {lag_s_max:g} s", numbers
+    return rows.lag_above(reading.sight, reading.reader.lag_s_max)
 
 
 TABLE: tuple[Row, ...] = (

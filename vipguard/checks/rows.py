@@ -149,7 +149,11 @@ def lag_unknown(sight: Sight) -> Decision | None:
 
 
 def lag_exceeded(sight: Sight) -> Decision | None:
-    seen, lag_s_max = lag.measure(sight), sight.policy.limits.lag_s_max
+    return lag_above(sight, sight.policy.limits.lag_s_max)
+
+
+def lag_above(sight: Sight, lag_s_max: float) -> Decision | None:
+    seen = lag.measure(sight)
     if seen.lag_s is None or seen.lag_s <= lag_s_max:
         return None
     numbers: tuple[Number, ...] = (("lag_s", seen.lag_s), ("lag_s_max", lag_s_max))

@@ -267,6 +267,14 @@ class Sight:
         found = [p for p in self.peers.values() if is_writer(p.evidence)]
         return tuple(sorted(found, key=lambda p: -epoch_of(p.evidence)))
 
+    def newest_writers(self) -> tuple[PeerSight, ...]:
+        """Those of them that are not of an older epoch than this node's own rows know."""
+        return tuple(writer for writer in self.writers() if epoch_of(writer.evidence) >= self.own_epoch)
+
+    def source_of(self, channel: Channel) -> PeerSight | None:
+        """The candidate that this channel receives from; None where it is no node, or a replica."""
+        return next((p for p in self.peers.values() if p.node.address == channel.source_host), None)
+
 
 def is_writer(evidence: ServerEvidence | None) -> bool:
     """Seen now: open, and its agent holds the open lock."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..model.effect import Point, StopReceiving
 from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
-from ..model.sight import PeerSight, Sight, epoch_of
+from ..model.sight import PeerSight, Sight
 from . import relay
 from .join import Join
 
@@ -30,21 +30,15 @@ def another(sight: Sight) -> Join | None:
         return _stop_first(facts) or Join(
             "follow-home", f"{home.name} is this node's source, a replica is not", Point(POINT_S, home.name)
         )
-    writer = _writer(sight)
+    writer = next(iter(sight.newest_writers()), None)
     if writer is None or channel.source_host == writer.node.address:
         return None
-    source = next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
+    source = sight.source_of(channel)
     if not me.is_replica and (source is None or not _leads_nowhere(source, writer, sight)):
         return None  # what an operator let it follow, or a member of the circle that is well
     if not me.is_replica and sight.policy.lossless:
         return None  # of two that acknowledge, either alone would make a write count as safe
     return _stop_first(facts) or _compare(writer, sight, facts)
-
-
-def _writer(sight: Sight) -> PeerSight | None:
-    """The writer, if this node does not know of a newer epoch."""
-    writers = sight.writers()
-    return writers[0] if writers and epoch_of(writers[0].evidence) >= sight.own_epoch else None
 
 
 def _leads_nowhere(source: PeerSight, writer: PeerSight, sight: Sight) -> bool:

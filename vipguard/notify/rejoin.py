@@ -7,7 +7,7 @@ standby that has nothing the writer lacks, so that a returning node can never br
 from __future__ import annotations
 
 from ..model.effect import StartReceiving, StartReplication
-from ..model.evidence import Channel, ServerFacts
+from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, epoch_of
 from . import relay
@@ -40,7 +40,7 @@ def standby(sight: Sight) -> Join:
         return Join("diverged", f"{apart.count()} transactions were received here that {where} lacks", apart=apart)
     if other.gtid.contains(facts.gtid):
         for channel in facts.channels:
-            source = _source(sight, channel)
+            source = sight.source_of(channel)
             if source is not None and source.answered and not other.gtid.contains(_gtid(source, other)):
                 name, text = source.node.name, f"has what {reference.node.name} lacks"
                 late = relay.lacking(reference, source) is None
@@ -58,7 +58,7 @@ def standby(sight: Sight) -> Join:
 
 def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
     """Whose set to compare with: the writer's; without one, once all peers answer closed, the fullest peer's."""
-    writers = [w for w in sight.writers() if sight.own_epoch <= epoch_of(w.evidence)]
+    writers = sight.newest_writers()
     if writers:
         return writers[0]
     closed = [p for p in sight.peers.values() if (f := _facts(p)) is not None and f.closed and p.answered]
@@ -85,7 +85,7 @@ def writer(sight: Sight) -> Join:
     if all(channel.sql_running and channel.io != "stopped" for channel in facts.channels):
         return Join("joined", "replication runs")
     for channel in facts.channels:
-        source = _source(sight, channel)
+        source = sight.source_of(channel)
         other = _facts(source) if source is not None and source.answered else None
         if source is None or other is None or not other.closed:
             return Join("listen-waits", f"the source {channel.source_host} is not back yet")
@@ -107,10 +107,6 @@ def _read_before(peer: PeerSight, sight: Sight) -> bool:
 
 def _read_after(peer: PeerSight, sight: Sight) -> bool:
     return peer.evidence is None or sight.server is None or sight.server.asked_at_s < peer.evidence.seen_at_s
-
-
-def _source(sight: Sight, channel: Channel) -> PeerSight | None:
-    return next((p for p in sight.peers.values() if p.node.address == channel.source_host), None)
 
 
 def _gtid(peer: PeerSight, other: ServerFacts) -> GtidSet:

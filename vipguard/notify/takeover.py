@@ -63,9 +63,7 @@ def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
 
 def due(takeover: Takeover, sight: Sight) -> Due:
     """The next step of `takeover` by the present `sight`. Pure; the caller bounds each wait by `within_s`."""
-    if (
-        takeover.opened
-    ):  # what failed beside the opening, a claim on a silent node, is no reason to leave it open and go
+    if takeover.opened:  # what failed beside it, a claim on a silent node, is no reason to leave it open and go
         return Due("taken-over", "the server is open and the epoch row is written", complete=True)
     if takeover.failed is not None:
         return refuse(*takeover.failed)
@@ -149,7 +147,7 @@ def _make_ready(
     """Reserve, prepare, receive, stop, drain: side by side where independent; then look; then open."""
     limits = sight.policy.limits
     effects: list[Effect] = []
-    reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
+    reserved = _epoch(takeover, sight)
     if not takeover.remembered:
         effects.append(reserve(takeover, sight))
     if takeover.opener is None:
@@ -191,10 +189,15 @@ def _before_open(sight: Sight, reserved: int) -> RunHooks:
     return RunHooks(sight.policy.hooks.deadline_s, "before-open", facts)
 
 
+def _epoch(takeover: Takeover, sight: Sight) -> int:
+    """The one that it has reserved, or would now."""
+    return takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
+
+
 def reserve(takeover: Takeover, sight: Sight) -> Remember:
     """The epoch, written before the IO thread is stopped: without it a new agent could not tell why it stands."""
     good, boot_id = sight.good_lag, takeover.boot_id
-    reserved = takeover.reserved if takeover.reserved is not None else sight.highest_epoch + 1
+    reserved = _epoch(takeover, sight)
     lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
     return Remember(2.0, replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id, open=True))
 
@@ -245,7 +248,7 @@ def _beside(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) ->
     channels = sight.server.facts.channels if sight.server and sight.server.facts else None
     if channels is None or len(channels) != 1:
         return []
-    source = next((p for p in sight.peers.values() if p.node.address == channels[0].source_host), None)
+    source = sight.source_of(channels[0])
     return [] if source is None or source.answered else [name for name in closed if name != source.node.name]
 
 
