@@ -362,6 +362,17 @@ def test_a_script_that_is_missing_at_the_start_fails_open(a: Host) -> None:
     a.wait_vip()
 
 
+def test_a_raised_priority_is_the_vrrp_processes_alone_and_its_scripts_run_at_0(a: Host) -> None:
+    """Late adverts cost a writer its VIP; what a raised keepalived calls must not take the processors from the rest."""
+    said = a.folder / "said"
+    path = script(a, f"#!/bin/sh\nnice >{said}.part && mv {said}.part {said}\n")
+    a.start(Settings(script=path, more_global=["vrrp_priority -20"]))
+    wait_until(said.exists, WITHIN_S, a.describe)
+    assert said.read_text() == "0\n"
+    vrrp = int((a.folder / "vrrp.pid").read_text())
+    assert os.getpriority(os.PRIO_PROCESS, vrrp) == -20
+
+
 # Its life and death
 
 

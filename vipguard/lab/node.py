@@ -53,6 +53,7 @@ class Agent(Daemon):
     """`vipguard agent`, started by its command line, its log on standard error."""
 
     kind = "agent"
+    niceness = -10  # as its unit says
 
     def argv(self) -> list[str]:
         return [*self.node.vipguard_argv, "agent"]

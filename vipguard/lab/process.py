@@ -25,6 +25,7 @@ class Daemon(ABC):
 
     #: One word: the name of the log and of the record.
     kind: str
+    niceness = 0
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -43,7 +44,8 @@ class Daemon(ABC):
         """
         if self.alive:
             return
-        identity = self.node.space.spawn(self.argv(), self.log, env=self.env(), again_s=again_s)
+        argv = ["nice", "-n", str(self.niceness), *self.argv()] if self.niceness else self.argv()
+        identity = self.node.space.spawn(argv, self.log, env=self.env(), again_s=again_s)
         self._record.write_text(json.dumps([identity.pid, identity.start, again_s is not None]))
 
     def _recorded(self) -> tuple[Identity, bool] | None:
