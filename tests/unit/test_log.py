@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vipguard.lab.wait import wait_until
 from vipguard.log import render
 
 SAY = "from vipguard.log import get_logger\nlog = get_logger('agent')\n"
@@ -30,16 +35,85 @@ def test_whatever_it_is_told_it_is_one_line(event: str, fields: dict[str, object
     assert len(line.splitlines()) <= 1
 
 
-def test_for_the_journal_a_line_has_its_priority_and_no_time() -> None:
+def say_to_the_journal(code: str, at: Path) -> bytes:
+    """What comes on stderr, of a process whose stderr is the journal's, and the journal's socket at `at`."""
     read, write = os.pipe()
     stream = os.fstat(write)
     env = {**os.environ, "JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"}
-    subprocess.run(
-        [sys.executable, "-c", SAY + "log.warning('late', by_s=1)"], stderr=write, env=env, check=True
-    )
-    assert os.read(read, 4096) == b"<4>level=warning event=late log=agent by_s=1\n"
-    os.close(read)
+    code = f"import vipguard.log\nvipguard.log.JOURNAL = {str(at)!r}\n" + SAY + code
+    subprocess.run([sys.executable, "-c", code], stderr=write, env=env, check=True)
     os.close(write)
+    with open(read, "rb") as said:
+        return said.read()
+
+
+def test_the_journal_gets_every_field_as_its_own(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "socket"))
+        said = say_to_the_journal(
+            "log.warning('late', rule='advert-late', by_s=1.5, text='a\\nPRIORITY=0', none=None)", tmp_path / "socket"
+        )
+        assert said == b""
+        assert journal.recv(4096).decode().splitlines() == [
+            "MESSAGE=level=warning event=late log=agent rule=advert-late by_s=1.5 text=\"a\\\\nPRIORITY=0\" none=",
+            "PRIORITY=4",
+            "SYSLOG_IDENTIFIER=vipguard",
+            "VIPGUARD_LEVEL=warning",
+            "VIPGUARD_EVENT=late",
+            "VIPGUARD_LOG=agent",
+            "VIPGUARD_RULE=advert-late",
+            "VIPGUARD_BY_S=1.5",
+            "VIPGUARD_TEXT=a\\nPRIORITY=0",
+            "VIPGUARD_NONE=",
+        ]
+
+
+def test_a_journal_that_takes_no_entry_gets_the_line_with_its_priority_and_no_time(tmp_path: Path) -> None:
+    said = say_to_the_journal("log.warning('late', by_s=1)", tmp_path / "nobody")
+    assert said == b"<4>level=warning event=late log=agent by_s=1\n"
+
+
+def test_a_journal_that_stopped_reading_stops_nothing(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "socket"))
+        said = say_to_the_journal(
+            "for number in range(2000): log.info('flood', number=number)", tmp_path / "socket"
+        )
+    assert b"event=flood" in said, "what the socket did not take went to stderr"
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[Path]:
+    """A real journald with a /run of its own; the folder of its files."""
+    if os.geteuid() != 0:
+        pytest.fail("a journald of its own needs root")
+    ready = tmp_path / "ready"
+    inside = (
+        f"mount -t tmpfs none /run && mkdir -p /run/systemd && mount -t tmpfs none /var/log && touch {ready} &&"
+        f" exec /lib/systemd/systemd-journald"
+    )
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", inside], stdin=subprocess.DEVNULL)
+    try:
+        root = Path(f"/proc/{process.pid}/root")
+        socket_there = root / "run/systemd/journal/socket"
+        wait_until(lambda: ready.exists() and socket_there.exists(), 10, lambda: "journald's socket")
+        yield root
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_real_journald_finds_a_line_by_its_rule(journald: Path) -> None:
+    say_to_the_journal(
+        "log.info('a', rule='vip-here', epoch=3)\nlog.error('b', rule='vip-gone')",
+        journald / "run/systemd/journal/socket",
+    )
+    found = subprocess.run(
+        ["journalctl", f"--root={journald}", "-o", "json", "VIPGUARD_RULE=vip-here"],
+        capture_output=True, text=True, check=True, timeout=10,
+    )  # fmt: skip
+    (entry,) = map(json.loads, found.stdout.splitlines())
+    assert (entry["VIPGUARD_EVENT"], entry["VIPGUARD_EPOCH"], entry["PRIORITY"]) == ("a", "3", "5")
 
 
 def test_elsewhere_a_line_begins_with_the_time() -> None:
