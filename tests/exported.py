@@ -42,10 +42,10 @@ STATUS: dict[str, Any] = {
             "server": "answered", "version": "mariadb 10.11.6", "vrrp": "MASTER", "keepalived": True, "link_up": True,
             "eligibility": "eligible", "rule": "holder-healthy", "lag_s": 0.5, "lag_rule": "lag-seen", "errant": "",
             "diverged": None, "damped_s": 0.0, "losses": 2, "duplicate": [], "disk_free_bytes": 5e9,
-            "disk_writable": True, "probe_s": 0.001, "threads": [{"channel": "", "io": "running", "sql": False}],
+            "disk_writable": True, "threads": [{"channel": "", "io": "running", "sql": False}],
             "semi_sync": {"waiting": 0, "commits_wait_s": 0.0, "solo": False},
         },
-        {"node": "db2", "server": "silent"},
+        {"node": "db2", "server": "silent", "certificate_until_s": 1_800_000_000.0},
     ],
     "maintenance": [{"node": "*", "since_s": 1_700_000_000, "until_s": None, "reason": ""}],
     "readers": [
@@ -53,7 +53,11 @@ STATUS: dict[str, Any] = {
         {"name": "r2", "mine": False, "here": None, "eligibility": None, "came": None, "went": None},
     ],
     "witnesses": {"10.0.0.1": 0.1, "10.0.0.2": None},
-    "checks": {"lag": {"outcome": "ok"}, "disk": {"outcome": "critical"}, "errant": {"outcome": "unknown"}},
+    "checks": {
+        "lag": {"outcome": "ok"},
+        "disk": {"outcome": "critical", "took_s": 0.001},
+        "errant": {"outcome": "unknown"},
+    },
     "counts": {**told(), "announced": 5, "state_age_s": 3.5},
 }  # fmt: skip
 #: One whose agent has seen nothing yet.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,14 @@ def test_verified_tls_trusts_its_own_authority_only(mysql: Pair) -> None:
         mysql.b.peer_session(tls="verify")
     with pytest.raises(CouldNotLook, match="tls_ca"):
         mysql.b.peer_session(tls="verify", tls_ca="/nowhere.pem")
+
+
+def test_the_end_of_a_peers_certificate_is_known_over_tls_alone(mysql: Pair, mariadb: Pair) -> None:
+    (told,) = mysql.b.sql("SHOW GLOBAL STATUS LIKE 'Ssl_server_not_after'")
+    ends = datetime.strptime(told["Value"], "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
+    assert mysql.b.peer_session(tls="preferred").certificate_until_s == ends.timestamp()
+    assert mariadb.b.peer_session(tls="preferred").certificate_until_s is None
+    assert mysql.b.session().certificate_until_s is None
 
 
 def test_without_tls_the_password_goes_encrypted_with_the_servers_key(mysql: Pair) -> None:

@@ -61,6 +61,8 @@ def test_every_metric_has_a_sample_in_a_full_status() -> None:
         ("witness_up", {"witness": "10.0.0.1"}, 1),
         ("witness_up", {"witness": "10.0.0.2"}, 0),
         ("check_ok", {"check": "disk"}, 0),
+        ("check_duration_seconds", {"check": "disk"}, 0.001),
+        ("peer_certificate_expiry_timestamp_seconds", {"peer": "db2"}, 1_800_000_000),
         ("reader_present", {"reader": "r1"}, 1),
         ("reader_came_total", {"reader": "r1"}, 2),
         ("cluster_paused", {}, 1),

@@ -221,17 +221,18 @@ def _recall(world: World) -> World:
 
 def _hear(world: World, event: Heard) -> World:
     witnesses, outside_s, peers = dict(world.witnesses), world.outside_s, dict(world.peers)
-    for address, (_, sent_s) in event.pings.items():
+    took_s = world.witness_took_s
+    for address, (answered_s, sent_s) in event.pings.items():
         outside_s = max(outside_s or 0.0, sent_s)
         if address in witnesses:
-            witnesses[address] = sent_s
+            witnesses[address], took_s = sent_s, answered_s - sent_s
     for name, peer in peers.items():
         pinged = event.pings.get(peer.node.address)
         advert_s = event.adverts.get(peer.node.address)
         alive_s = max(peer.alive_s or 0.0, pinged[0] if pinged else 0.0, advert_s or 0.0)
         if alive_s > (peer.alive_s or 0.0):
             peers[name] = replace(peer, alive_s=alive_s, advert_s=advert_s if advert_s else peer.advert_s)
-    return replace(world, witnesses=witnesses, outside_s=outside_s, peers=peers)
+    return replace(world, witnesses=witnesses, witness_took_s=took_s, outside_s=outside_s, peers=peers)
 
 
 def _exiting(world: World, process: ProcessId, now_s: float) -> World:

@@ -43,15 +43,25 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
         "nodes": nodes,
         "readers": reader_report.snapshot(world, sight),
         "maintenance": [asdict(row) for row in sight.maintenance],
-        "checks": {name: _finding(check(sight, NO_THRESHOLDS)) for name, check in CHECKS.items()},
+        "checks": {name: _finding(check(sight, NO_THRESHOLDS), _took_s(world, name)) for name, check in CHECKS.items()},
         "witnesses": {name: _ago(now_s, at_s) for name, at_s in sight.witnesses.items()},
         "story": story,
     }
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def _finding(found: Finding, took_s: float | None) -> dict[str, Any]:
     numbers = {perf.label: perf.value for perf in found.perf}
-    return {"outcome": found.outcome.name.lower(), "rule": found.rule, "text": found.text, **numbers}
+    said = {"outcome": found.outcome.name.lower(), "rule": found.rule, "text": found.text, **numbers}
+    return {**said, "took_s": None if took_s is None else round(took_s, 6)}
+
+
+def _took_s(world: World, check: str) -> float | None:
+    """How long the newest look took that the check rests on: the rest is no time at all."""
+    if check == "disk":
+        return world.disk.took_s if world.disk else None
+    if check == "witness":
+        return world.witness_took_s
+    return world.server.seen_at_s - world.server.asked_at_s if world.server else None
 
 
 def _waiting(world: World) -> str | None:
@@ -103,7 +113,6 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "track_file": world.track,
         "disk_free_bytes": world.disk.free_bytes if world.disk else None,
         "disk_writable": world.disk.writable if world.disk else None,
-        "probe_s": round(world.server.seen_at_s - world.server.asked_at_s, 6) if world.server else None,
         "seen_ago_s": _ago(sight.now_s, world.server.seen_at_s if world.server else None),
     }
 
@@ -150,6 +159,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "track_file": None,
         "disk_free_bytes": None,
         "disk_writable": None,
+        "certificate_until_s": facts.certificate_until_s if facts else None,
         "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
         "alive_ago_s": _ago(sight.now_s, peer.alive_s),
     }

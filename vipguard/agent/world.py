@@ -183,6 +183,7 @@ class World:
     disk_asked_s: float | None = None
     peers: Mapping[str, PeerSight] = field(default_factory=dict)
     witnesses: Mapping[str, float | None] = field(default_factory=dict)
+    witness_took_s: float | None = None
     outside_s: float | None = None
     good_lag: GoodLag | None = None
     errant: GtidSet | None = None

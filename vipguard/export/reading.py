@@ -111,6 +111,18 @@ def checks(status: Status) -> Iterator[Sample]:
             yield (name,), float(found["outcome"] == "ok")
 
 
+def check_durations(status: Status) -> Iterator[Sample]:
+    for name, found in (status.get("checks") or {}).items():
+        if found.get("took_s") is not None:
+            yield (name,), float(found["took_s"])
+
+
+def certificates(status: Status) -> Iterator[Sample]:
+    for node in status["nodes"][1:]:
+        if node.get("certificate_until_s") is not None:
+            yield (node["node"],), float(node["certificate_until_s"])
+
+
 def threads(status: Status) -> Iterator[Sample]:
     for thread in _own(status).get("threads") or ():
         yield (thread["channel"], "io"), float(thread["io"] == "running")

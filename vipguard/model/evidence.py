@@ -104,7 +104,8 @@ class ServerFacts:
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
-    `reads`: the reader addresses that its agent may be given, by the locks that it holds.
+    `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
+    its certificate ends, in seconds since 1970; None without TLS.
     """
 
     flavor: Flavor
@@ -127,6 +128,7 @@ class ServerFacts:
     moving_to: str | None = None
     fit_lock: int | None = None
     reads: frozenset[str] = frozenset()
+    certificate_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +170,13 @@ class AddressEvidence:
 
 @dataclass(frozen=True, slots=True)
 class DiskEvidence:
-    """The file system of the data directory. None: statvfs failed or did not come back in time."""
+    """The file system of the data directory. None: statvfs failed or did not come back in time. `took_s`: the look."""
 
     seen_at_s: float
     free_bytes: int | None
     total_bytes: int | None
     writable: bool | None
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,4 +25,5 @@ def look(path: str, now: Callable[[], float]) -> DiskEvidence:
         free_bytes=found.f_bavail * found.f_frsize,
         total_bytes=found.f_blocks * found.f_frsize,
         writable=not found.f_flag & os.ST_RDONLY,
+        took_s=now() - seen_at_s,
     )

@@ -142,6 +142,7 @@ class ServerProbe:
             moving_to=said.moving_to,
             fit_lock=said.fit_lock,
             reads=said.reads,
+            certificate_until_s=session.certificate_until_s,
         )
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:

@@ -64,6 +64,7 @@ class Session:
         self.flavor: Flavor = "mariadb" if "mariadb" in greeting.lower() else "mysql"
         self.version = greeting.removeprefix("5.5.5-") if self.flavor == MARIADB else greeting
         self.connection_id = wire.connection_id
+        self.certificate_until_s = wire.certificate_until_s()
         self._process: tuple[ProcessId | None] | None = None
         limit = "max_statement_time" if self.flavor == MARIADB else "max_execution_time"
         settings = "sql_mode='STRICT_ALL_TABLES', lock_wait_timeout=1, innodb_lock_wait_timeout=1, time_zone='+00:00'"

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from pymysql.connections import Connection
@@ -113,6 +114,11 @@ class Wire(Connection):
     def connection_id(self) -> int:
         return int(self.server_thread_id[0])
 
+    def certificate_until_s(self) -> float | None:
+        """When the server's certificate ends, in seconds since 1970; None without TLS, and where it cannot be read."""
+        found = self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+        return _ends_s(found) if found else None
+
     @property
     def sock(self) -> socket.socket | None:
         return self._sock
@@ -194,6 +200,16 @@ class Wire(Connection):
         if packet[0] != 0x00:
             raise CouldNotLook(f"{self.place}: a statement answered with rows where none were expected")
         return 0
+
+
+@cache
+def _ends_s(certificate: bytes) -> float | None:
+    from cryptography import x509
+
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except ValueError:
+        return None
 
 
 def _error(packet: bytes) -> tuple[int, str]:
