@@ -73,7 +73,7 @@ class Wrapper:
 
 
 @pytest.fixture
-def wrapper(namespace: Namespace, short_path: Path) -> Wrapper:
+def wrapper(short_path: Path, namespace: Namespace) -> Wrapper:
     return Wrapper(namespace, short_path)
 
 
