@@ -30,20 +30,24 @@ demo: root setup  ## fail a writer over on real servers in network namespaces, a
 	@mkdir -p build
 	$(BIN)/vipguard lab demo --svg build/failover.svg
 
-# The clusters wait for real programs most of the time, so the rest runs beside them; what it printed comes at the end.
-# With the rest go the tests that bring up clusters of their own, and what looks at the whole host: one stream has one
-# cluster at a time.
+# The clusters wait for real programs most of the time, so three streams run side by side; what the other two printed
+# comes at the end. Each has one shared cluster at a time, and the tests with clusters of their own are shared out.
 APART := $(patsubst %,tests/lab/test_%.py,cli_in_a_lab doctor lab_itself migration prometheus readers rejoin_discard replicas setup)
+PYTEST := env --default-signal=INT $(BIN)/pytest --durations=25
 
 test: root setup tested-with mysql lint  ## lint, then every test, those on real servers too
-	@rest=$$(mktemp) clusters=0 others=0
-	trap 'rm -f "$$rest"' EXIT
-	env --default-signal=INT $(BIN)/pytest -p no:cacheprovider \
-		tests/unit tests/sim tests/behaviour tests/integration tests/packaging $(APART) --durations=25 >"$$rest" 2>&1 &
-	env --default-signal=INT $(BIN)/pytest --durations=25 $(addprefix --ignore=,$(APART)) tests/lab || clusters=$$?
-	wait $$! || others=$$?
-	cat "$$rest"
-	[ "$$clusters$$others" = 00 ]
+	@mysql=$$(mktemp) rest=$$(mktemp) codes=
+	trap 'rm -f "$$mysql" "$$rest"' EXIT
+	$(PYTEST) -p no:cacheprovider --flavor mysql $(addprefix --ignore=,$(APART)) tests/lab >"$$mysql" 2>&1 &
+	second=$$!
+	$(PYTEST) -p no:cacheprovider --flavor mysql \
+		tests/unit tests/sim tests/behaviour tests/integration tests/packaging $(APART) >"$$rest" 2>&1 &
+	third=$$!
+	$(PYTEST) --flavor mariadb tests/lab || codes+=$$?
+	wait $$second || codes+=$$?
+	wait $$third || codes+=$$?
+	cat "$$mysql" "$$rest"
+	[ -z "$$codes" ]
 
 lint: setup  ## ruff, mypy and the contracts of the rooms
 	@$(BIN)/ruff check .

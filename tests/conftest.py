@@ -42,10 +42,28 @@ ast.parse = _parse_again  # type: ignore[assignment]
 REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packaging/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--flavor",
+        choices=("mariadb", "mysql"),
+        help="Of tests/lab, only what runs with this flavor; what has no flavor goes with mariadb.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if any(part in str(item.path) for part in REAL):
             item.add_marker(pytest.mark.flaky(reruns=2))
+    wanted = config.getoption("--flavor")
+    left = [item for item in items if wanted and "/tests/lab/" in str(item.path) and flavor_of(item) != wanted]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+
+
+def flavor_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return "mysql" if callspec is not None and "mysql" in callspec.params.values() else "mariadb"
 
 
 # -- scratch servers: one pair of each flavour for the whole run
