@@ -32,6 +32,7 @@ class Cluster:
         durability: Literal["async", "lossless"] = "async",
         fence: Fence | None = None,
         limits: Limits | None = None,
+        clients: bool = True,
     ) -> None:
         self.engine, self.network = Engine(seed), Network()
         self.flavor, self.silent_peer = flavor, silent_peer
@@ -61,7 +62,8 @@ class Cluster:
                 witnesses=(WITNESS_ADDRESS,),
             )
             self.hosts[node.name] = Host(self, policy, node.server_id)
-        self.clients = [Writer(self, 0.05), *(Writer(self, 0.2, host) for host in self.hosts.values())]
+        homes = (None, *self.hosts.values()) if clients else ()
+        self.clients = [Writer(self, 0.05 if home is None else 0.2, home) for home in homes]
         for host in self.hosts.values():
             host.start_server()
             host.start_agent()

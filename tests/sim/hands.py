@@ -14,6 +14,7 @@ from vipguard.model.evidence import AddressEvidence
 
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
+from .beating import beat
 from .looking import Steps, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import (
     close_peer,
@@ -175,6 +176,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.Mute: mute,
     do.WriteMark: write_mark,
     do.FencePeer: fence_peer,
+    do.Beat: beat,
     do.Announce: announce,
     do.PrepareClose: prepare_close,
     do.CloseServer: close_server,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipguard.model.evidence import Channel, EpochRow, Mark, ProcessId, ServerFacts
 from vipguard.model.gtid import GtidSet
+from vipguard.model.heartbeat import Beats, Row
 from vipguard.model.policy import MARIADB
 
 from .acks import Acks
@@ -32,6 +33,7 @@ class Txn:
     at_s: float
     epoch: EpochRow | None = None
     mark: Mark | None = None
+    beat: Row | None = None
     acknowledged: bool = False
 
 
@@ -54,6 +56,7 @@ class Disk:
     relay: list[Txn] = field(default_factory=list)
     epoch: EpochRow | None = None
     mark: Mark | None = None
+    beats: dict[int, Row] = field(default_factory=dict)
 
 
 class Mysqld(Process):
@@ -142,10 +145,11 @@ class Mysqld(Process):
         told: Callable[[], None] | None = None,
         epoch: EpochRow | None = None,
         mark: Mark | None = None,
+        beat: Row | None = None,
     ) -> Txn:
         """One more transaction; it is acknowledged, and `told` called, at once or when a replica has it."""
         number = self.disk.have.get(self.host.server_id, 0) + 1
-        txn = Txn(self.host.server_id, number, self.engine.now, epoch, mark)
+        txn = Txn(self.host.server_id, number, self.engine.now, epoch, mark, beat)
         self._take(txn)
         self.received[txn.source] = number
 
@@ -163,6 +167,8 @@ class Mysqld(Process):
         self.disk.log.append(txn)
         self.disk.epoch = txn.epoch or self.disk.epoch
         self.disk.mark = txn.mark or self.disk.mark
+        if txn.beat is not None:
+            self.disk.beats[txn.beat.server_id] = txn.beat
         for replica in list(self.replicas):
             replica.pull()
 
@@ -170,6 +176,10 @@ class Mysqld(Process):
 
     def gtid(self, numbers: Numbers | None = None) -> GtidSet:
         return self.host.cluster.gtid(self.disk.have if numbers is None else numbers)
+
+    def clock_us(self) -> int:
+        """Each host's clock is wrong by an hour more than the last one's."""
+        return round((self.engine.now + 3600 * self.host.server_id) * 1e6)
 
     def facts(self, session: Session, channels: bool, local: bool) -> ServerFacts:
         claim, opened = self.host.policy.claim_lock, self.host.policy.open_lock
@@ -190,6 +200,7 @@ class Mysqld(Process):
             moving_to=next((n for n in self.host.cluster.hosts if self.holder(self.host.policy.move_lock(n))), None),
             process=self.pid if local else None,
             fit_lock=self.holder(self.host.policy.fit_lock),
+            beats=Beats(self.clock_us(), tuple(self.disk.beats.values())),
         )
 
     def channels(self) -> tuple[Channel, ...]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from ..checks import writer
 from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
+from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
+from . import behind
 from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
@@ -92,6 +94,7 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
         return world
+    world = replace(world, behind=behind.own(world, evidence))
     world = _recall(_see_process(world, evidence.facts.process))
     return _compare(_see_maintenance(see_own(_keep_good_lag(world, evidence), evidence), evidence.facts))
 
@@ -119,6 +122,11 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
     running = all(channel.io == "running" for channel in channels)
     if world.join_due is None and not any(_being_rescued(channel) for channel in channels):
         world = replace(world, join_due=all(c.io == "stopped" and not c.sql_running for c in channels))
+    if world.behind is not None:
+        if world.behind.live:
+            good = GoodLag(world.behind.lag_s, evidence.seen_at_s, evidence.seen_at_s)
+            world = replace(world, good_lag=good)
+        return world
     if not running:
         return world
     lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
@@ -141,11 +149,12 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
+    lag = behind.of_peer(world, name, evidence)
     if evidence.facts is not None:
         channels = channels if evidence.facts.channels is None else evidence.facts.channels
         if channels is not None:  # what says most of it, its agent's lock, is seen in each round
             known = replace(evidence, facts=replace(evidence.facts, channels=channels))
-            eligible = _fit(world, known, name)
+            eligible = _fit(world, known, name, lag)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s
@@ -159,15 +168,17 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
+    seen = replace(seen, before=peer.evidence, behind=lag)
     world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
     return _compare(see_writer(world, seen))
 
 
-def _fit(world: World, evidence: ServerEvidence, name: str) -> bool:
+def _fit(world: World, evidence: ServerEvidence, name: str, lag: Behind | None) -> bool:
     told = evidence.facts.maintenance if evidence.facts else ()
     if of_node(told, name) or of_node(told, CLUSTER):
         return False
-    return writer.fit_from_afar(Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence))
+    sight = Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lag)
+    return writer.fit_from_afar(sight)
 
 
 def _compare(world: World) -> World:

@@ -17,6 +17,7 @@ from ..act import address as act_address
 from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
+from ..act.heartbeat import Beater
 from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
@@ -105,6 +106,7 @@ class Hands:
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
         self._opener: Opener | None = None
+        self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
         self._announced, self._remembered_s = 0, cast("float | None", None)
         self._gate = Gate(policy.cluster, policy.vip.ip)
@@ -279,6 +281,8 @@ class Hands:
         self._gate.shut()
 
     def drop_opener(self, effect: do.Effect) -> None:
+        """The heartbeat's goes with it: an idle session on a standby would hold MySQL's clean shutdown up."""
+        self._beater.close()
         opener, self._opener = self._opener, None
         if opener is not None:
             opener.close()
@@ -312,6 +316,12 @@ class Hands:
         deadline = Deadline(effect.deadline_s)
         with contextlib.closing(self._for_mark(deadline)) as session:
             write_mark(session, self.policy.cluster, effect.mark, deadline)
+
+    def beat(self, effect: do.Beat) -> None:
+        """It changes nothing to be too late: the next one is due soon."""
+        within_s = effect.until_s - self._now()
+        if within_s > 0:
+            self._beater.beat(self.policy, effect.opener, within_s, Deadline(effect.deadline_s))
 
     def prepare_close(self, effect: do.Effect) -> None:
         deadline = Deadline(effect.deadline_s)
@@ -397,6 +407,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.SetSource: Hands.set_source,
     do.Mute: Hands.mute,
     do.WriteMark: Hands.write_mark,
+    do.Beat: Hands.beat,
     do.Announce: Hands.announce,
     do.PrepareClose: Hands.prepare_close,
     do.CloseServer: Hands.close_server,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..model.effect import (
     Announce,
     AskArp,
+    Beat,
     Care,
     Claim,
     Closed,
@@ -60,7 +61,7 @@ from .fold import see_address, see_gone, see_peer, see_server
 from .world import Closing, Invited, Taking, Writing
 
 #: due again by themselves
-AGAIN = (Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look)
+AGAIN = (Receive, Fetch, Drain, Announce, FindDuplicate, ProbeServer, ProbePeer, ProbeDisk, Look, Beat)
 COUNTED = (
     Claim,
     AskArp,

@@ -19,7 +19,7 @@ from ..notify.handback import why_close
 from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import duplicate, joining, judge, looks, move, orders, outcome, phases, readers, semi_sync
+from . import duplicate, heartbeat, joining, judge, looks, move, orders, outcome, phases, readers, semi_sync
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -41,6 +41,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     readers.keep(draft)
     joining.join(draft)
     semi_sync.keep(draft)
+    heartbeat.keep(draft, event)
     if isinstance(event, Tick):
         orders.keep(draft)
         duplicate.keep(draft)

@@ -17,6 +17,7 @@ from ..model.evidence import (
     ServerEvidence,
 )
 from ..model.gtid import GtidSet
+from ..model.heartbeat import Behind
 from ..model.maintenance import Maintenance
 from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
@@ -153,7 +154,7 @@ class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
-    row a peer that writes by right did so.
+    row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so.
     """
@@ -186,6 +187,8 @@ class World:
     witness_took_s: float | None = None
     outside_s: float | None = None
     good_lag: GoodLag | None = None
+    behind: Behind | None = None
+    beat_s: float = 0.0
     errant: GtidSet | None = None
     compared: bool = False
     clean: KeptClean | None = None
@@ -240,6 +243,7 @@ class World:
             outside_s=self.outside_s,
             watching_since_s=self.watching_s,
             good_lag=self.good_lag,
+            behind=self.behind,
             errant=self.errant,
             relay=self.relay,
             io_stopped_by_us=self.memory.stopped == self.boot_id,

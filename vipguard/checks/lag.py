@@ -1,6 +1,7 @@
 """How far behind its source is this server, as far as that can be known?
 
-With the source dead Seconds_Behind is NULL. NULL never reads as zero: what counts then is the last good lag plus its
+The writer's heartbeat tells it where there is one; else the server's Seconds_Behind, which knows only of what was
+received. With the source dead that is NULL. NULL never reads as zero: what counts then is the last good lag plus its
 age at the moment the source was last seen, and that all that was received is applied or being applied.
 """
 
@@ -10,8 +11,11 @@ import math
 from dataclasses import dataclass
 
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
+from ..model.heartbeat import RESOLUTION
 from ..model.ranges import Range
 from ..model.sight import Sight
+
+HEARTBEAT = "lag-heartbeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,14 @@ class Lag:
 
 
 def measure(sight: Sight) -> Lag:
-    """The lag of the slowest channel, in seconds, and how it is known."""
+    """The lag behind the writer by its heartbeat, else that of the slowest channel, in seconds, and how it is known."""
     facts = sight.server.facts if sight.server else None
     if facts is None or not facts.channels:
         return Lag(None, "lag-not-seen", "no replication channel was seen")
-    if all(channel.io == "running" for channel in facts.channels):
+    behind = sight.behind
+    if behind is not None and behind.live:
+        return Lag(behind.lag_s, HEARTBEAT, f"{behind.lag_s:g} s behind {behind.node}")
+    if behind is None and all(channel.io == "running" for channel in facts.channels):
         lags = [channel.lag_s for channel in facts.channels]
         if any(lag is None for lag in lags):
             return Lag(None, "lag-null", "the server says NULL: its SQL thread is not running")
@@ -40,11 +47,16 @@ def measure(sight: Sight) -> Lag:
     return Lag(lag_s, "lag-last-good", f"{lag_s:g} s behind when its source was last seen")
 
 
+def limit_s(sight: Sight, lag: Lag, lag_s_max: float) -> float:
+    """`lag_s_max`, or the least that the heartbeat can tell from nothing."""
+    return max(lag_s_max, RESOLUTION * sight.policy.limits.heartbeat_s) if lag.rule == HEARTBEAT else lag_s_max
+
+
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """CRITICAL above `lag_s_max` unless the operator gave ranges; UNKNOWN when the lag is not known."""
-    if thresholds.critical is None and thresholds.warning is None:
-        thresholds = Thresholds(critical=Range(-math.inf, sight.policy.limits.lag_s_max))
     lag = measure(sight)
+    if thresholds.critical is None and thresholds.warning is None:
+        thresholds = Thresholds(critical=Range(-math.inf, limit_s(sight, lag, sight.policy.limits.lag_s_max)))
     perf = (Perf("lag", lag.lag_s, "s", thresholds.warning, thresholds.critical),)
     if lag.lag_s is None:
         return Finding("lag", Outcome.UNKNOWN, lag.rule, lag.text, perf)

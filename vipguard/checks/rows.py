@@ -154,6 +154,7 @@ def lag_exceeded(sight: Sight) -> Decision | None:
 
 def lag_above(sight: Sight, lag_s_max: float) -> Decision | None:
     seen = lag.measure(sight)
+    lag_s_max = lag.limit_s(sight, seen, lag_s_max)
     if seen.lag_s is None or seen.lag_s <= lag_s_max:
         return None
     numbers: tuple[Number, ...] = (("lag_s", seen.lag_s), ("lag_s_max", lag_s_max))

@@ -153,7 +153,9 @@ def _answer(app: App, name: str, thresholds: Thresholds, reader: str | None) -> 
     seen = _look(policy, name)
     finding = CHECKS[name](seen.sight, thresholds)
     known = (
-        None if finding.outcome is Outcome.OK else with_agents_memory(policy, finding, seen.sight, AGENT_S)
+        None
+        if finding.outcome is Outcome.OK and name != "lag"
+        else with_agents_memory(policy, finding, seen.sight, AGENT_S)
     )
     if known is not None:
         return Answer(CHECKS[name](known, thresholds), AGENT)

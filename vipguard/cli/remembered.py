@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from vipguard.model.policy import Policy
     from vipguard.model.sight import Sight
 
-# What takes time to know, only the agent knows: the lag before the source went, the comparison before the writer
-# went, that a takeover stopped the IO thread, the disk of a server that is down.
+# What takes time to know, only the agent knows: the lag by the heartbeat, and before the source went, the comparison
+# before the writer went, that a takeover stopped the IO thread, the disk of a server that is down.
 _REMEMBERED = {
-    "lag": ("lag-never-seen",),
+    "lag": ("lag-never-seen", "lag-seen", "lag-null", "lag-last-good"),
     "errant": ("errant-not-compared",),
     "replication": ("io-thread-stopped",),
     "disk": ("disk-not-seen",),
@@ -31,6 +31,7 @@ def with_agents_memory(policy: Policy, finding: Finding, sight: Sight, within_s:
     from vipguard import client
     from vipguard.model.evidence import DiskEvidence
     from vipguard.model.gtid import GtidSet
+    from vipguard.model.heartbeat import Behind
     from vipguard.model.sight import GoodLag
 
     try:
@@ -38,8 +39,11 @@ def with_agents_memory(policy: Policy, finding: Finding, sight: Sight, within_s:
     except VipguardError:
         return None
     facts = sight.server.facts if sight.server else None
-    if name == "lag" and own.get("lag_rule") == "lag-last-good" and own.get("lag_s") is not None:
-        return replace(sight, good_lag=GoodLag(float(own["lag_s"]), sight.now_s, sight.now_s))
+    if name == "lag" and own.get("lag_s") is not None:
+        lag_s, rule, of = float(own["lag_s"]), own.get("lag_rule"), own.get("lag_of")
+        if rule == "lag-last-good" or of is not None:
+            good, behind = GoodLag(lag_s, sight.now_s, sight.now_s), Behind(lag_s, str(of), rule == "lag-heartbeat")
+            return replace(sight, good_lag=good, behind=None if of is None else behind)
     if name == "errant" and own.get("errant") is not None and facts is not None:
         return replace(sight, errant=GtidSet.parse(facts.flavor, own["errant"]))
     if name == "replication" and own.get("io_stopped_by_takeover"):

@@ -149,6 +149,9 @@ def _limits(at: At, limits: model.Limits) -> None:
         problem = f"is {limits.lease_s:g}, less than {PROBES_IN_LEASE} probes of {limits.probe_s:g} s"
         remedy = f"raise it to {PROBES_IN_LEASE * limits.probe_s:g} or more, or lower limits.probe_s"
         raise (at / "lease_s").wrong(problem, remedy)
+    if 0 < limits.heartbeat_s < limits.probe_s:
+        problem = f"is {limits.heartbeat_s:g}, less than limits.probe_s = {limits.probe_s:g}"
+        raise (at / "heartbeat_s").wrong(problem, f"choose {limits.probe_s:g} or more, or 0 for none")
     if limits.hang_s < limits.deadline_s:
         problem = f"is {limits.hang_s:g}, less than one probe's deadline_s = {limits.deadline_s:g}"
         raise (at / "hang_s").wrong(problem, f"raise it to {limits.deadline_s:g} or more")

@@ -16,7 +16,9 @@ from vipguard.model.witness import parse as parse_witness
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 Table = dict[str, Any]
 _WANTED = {str: "a string in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-_MAY_BE_ZERO = ("startup_delay_s", "lag_s_max", "arp_s_max", "losses_max", "recovery_block_s", "return_s")
+_MAY_BE_ZERO = (
+    "startup_delay_s", "lag_s_max", "arp_s_max", "losses_max", "recovery_block_s", "return_s", "heartbeat_s",
+)  # fmt: skip
 _NOT_KEYS = ("password",)  # read from password_file
 _S = TypeVar("_S")
 

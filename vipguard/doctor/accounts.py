@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.doctor.survey import ServerSeen
 from vipguard.model.policy import MARIADB, Policy
-from vipguard.render.accounts import EPOCH_TABLE, MAINTENANCE_TABLE, MARK_TABLE, OPERATOR
+from vipguard.render.accounts import EPOCH_TABLE, HEARTBEAT_TABLE, MAINTENANCE_TABLE, MARK_TABLE, OPERATOR
 
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ", re.IGNORECASE | re.DOTALL)
 _SYNONYMS = {
@@ -18,7 +18,8 @@ _SYNONYMS = {
     "REPLICATION REPLICA ADMIN": "REPLICATION SLAVE ADMIN",
 }
 _ON_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_TABLES = frozenset(re.findall(r"vipguard\.(\w+) \(", EPOCH_TABLE + MARK_TABLE + MAINTENANCE_TABLE))
+_TEXTS = EPOCH_TABLE + MARK_TABLE + MAINTENANCE_TABLE + HEARTBEAT_TABLE
+_TABLES = frozenset(re.findall(r"vipguard\.(\w+) \(", _TEXTS))
 _APPLY = "run what `vipguard render accounts --with-passwords` prints, as root, on node {node}"
 
 

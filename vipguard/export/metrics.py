@@ -82,7 +82,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "replication_lag_seconds",
         "gauge",
-        "How far this node is behind. method: seen, the server's word; last-good, when its source was last there.",
+        "How far this node is behind. method: heartbeat, behind the writer; seen, by the server's word; last-good, when"
+        " its source was last there.",
         of.lag,
         ("method",),
     ),

@@ -131,8 +131,11 @@ def threads(status: Status) -> Iterator[Sample]:
 
 def lag(status: Status) -> Iterator[Sample]:
     own = _own(status)
+    method = str(own.get("lag_rule")).removeprefix("lag-")
     if own.get("lag_s") is not None:
-        yield (str(own["lag_rule"]).removeprefix("lag-"),), float(own["lag_s"])
+        yield (method,), float(own["lag_s"])
+    if own.get("lag_seen_s") is not None and (method != "seen" or own.get("lag_s") is None):
+        yield ("seen",), float(own["lag_seen_s"])
 
 
 def errant(status: Status) -> Iterator[Sample]:

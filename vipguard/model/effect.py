@@ -253,6 +253,16 @@ class WriteMark(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Beat(Effect):
+    """Write the heartbeat's row, while session `opener` holds the open lock. After `until_s` (CLOCK_BOOTTIME) it must
+    have no effect. It has a lane of its own, so that nothing waits behind a commit that does."""
+
+    lane = "beat"
+    opener: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Announce(Effect):
     """Gratuitous ARP or unsolicited neighbour advertisements for the VIP."""
 

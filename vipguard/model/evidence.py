@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from .gtid import GtidSet
+from .heartbeat import Beats
 from .maintenance import Maintenance
 from .policy import Flavor
 
@@ -105,7 +106,8 @@ class ServerFacts:
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
-    its certificate ends, in seconds since 1970; None without TLS.
+    its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
+    table for them, or they were not asked for.
     """
 
     flavor: Flavor
@@ -129,6 +131,7 @@ class ServerFacts:
     fit_lock: int | None = None
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
+    beats: Beats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds, all in seconds. `probe_s` is how often; `deadline_s` is one probe's total."""
+    """Bounds, all in seconds. `probe_s` is how often; `deadline_s` is one probe's total. `heartbeat_s`: how often the
+    writer writes its row, 0 for never."""
 
     lag_s_max: float = 10.0
     probe_s: float = 0.1
@@ -104,6 +105,7 @@ class Limits:
     close_s: float = 0.2
     drain_s_max: float = 30.0
     arp_s_max: float = 3.0
+    heartbeat_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .evidence import (
     ServerEvidence,
 )
 from .gtid import GtidSet
+from .heartbeat import Behind
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
@@ -64,7 +65,7 @@ class PeerSight:
 
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
-    the fence command said that it is off.
+    the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
     """
 
     node: Node
@@ -75,6 +76,8 @@ class PeerSight:
     advert_s: float | None = None
     channels: tuple[Channel, ...] | None = None
     fenced_s: float | None = None
+    before: ServerEvidence | None = None
+    behind: Behind | None = None
 
     @property
     def answered(self) -> bool:
@@ -105,6 +108,7 @@ class Sight:
     from candidacy, with its text. `maintenance`: the operator's rows that are in force.
     `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
+    `behind`: this node's lag, by the heartbeat; None where that says nothing.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
     """
 
@@ -123,6 +127,7 @@ class Sight:
     outside_s: float | None = None
     watching_since_s: float = 0.0
     good_lag: GoodLag | None = None
+    behind: Behind | None = None
     errant: GtidSet | None = None
     io_stopped_by_us: bool = False
     own_claims: Mapping[str, int] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..errors import Absent, CouldNotLook, Silent, VipguardError
 from ..model.evidence import Answer, Channel, Mark, SemiSync, ServerEvidence, ServerFacts
 from ..model.policy import Policy
-from ..session import Deadline, Dialect, Lost, Session, dialect_of, semi_sync
+from ..session import Deadline, Dialect, Lost, Session, dialect_of, heartbeat, semi_sync
 from ..session.dialect import Columns
 from ..session.wire import Row
 
@@ -44,6 +44,7 @@ class ServerProbe:
         self._columns: Columns | None = None
         self._more: tuple[str, ...] = ()
         self._has_semi_sync = False
+        self._has_beats = False
 
     def look(self, deadline_s: float, now: Callable[[], float], channels: bool = True) -> ServerEvidence:
         """One round within `deadline_s` in all. Never raises for what the world does.
@@ -107,6 +108,8 @@ class ServerProbe:
         session = self._session or self._begin(deadline)
         if (signs := self._signs()) != self._signed:
             self._sign(session, signs, deadline)
+        if not self._has_beats and self._policy.limits.heartbeat_s:
+            self._expect_beats(session, deadline)
         dialect = self._dialect
         wanted = (self._statement, *self._more, *((dialect.channels,) if channels else ()))
         rows, *others = session.ask(wanted, deadline)
@@ -143,7 +146,14 @@ class ServerProbe:
             fit_lock=said.fit_lock,
             reads=said.reads,
             certificate_until_s=session.certificate_until_s,
+            beats=said.beats,
         )
+
+    def _expect_beats(self, session: Session, deadline: Deadline) -> None:
+        """A server whose accounts are of an older version has no table for them yet: it is asked for each time."""
+        self._has_beats = session.ask((heartbeat.THERE,), deadline)[0][0][0] == b"1"
+        if self._has_beats:
+            self._statement = self._dialect.facts(session.literal, self._policy, beats=True)
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:
         """What was asked under lossless. A server without semi-sync is asked each time whether it has it by now."""
@@ -163,7 +173,8 @@ class ServerProbe:
         self._signed = ()
         self._dialect = dialect_of(session.flavor)
         self._columns = None
-        self._statement = self._dialect.facts(session.literal, self._policy)
+        self._has_beats = False
+        self._statement = self._dialect.facts(session.literal, self._policy, beats=False)
         self._more = ()
         if self._policy.lossless:
             words = semi_sync.words_of(session.flavor)

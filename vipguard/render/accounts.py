@@ -59,6 +59,14 @@ CREATE TABLE IF NOT EXISTS vipguard.maintenance (
     PRIMARY KEY (cluster, node)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4;
 """
+HEARTBEAT_TABLE = """\
+CREATE TABLE IF NOT EXISTS vipguard.heartbeat (
+    server_id INT UNSIGNED NOT NULL PRIMARY KEY,
+    node VARCHAR(64) NOT NULL,
+    beat_at DATETIME(6) NOT NULL,
+    since_at DATETIME(6) NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
+"""
 
 
 def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str:
@@ -81,6 +89,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         f"-- what survives of a takeover: who opened last\nCREATE DATABASE IF NOT EXISTS vipguard;\n{EPOCH_TABLE}",
         f"-- under lossless: since when the writer waits for its standby\n{MARK_TABLE}",
         f"-- the operator's word: who is out of the election, until when and why\n{MAINTENANCE_TABLE}",
+        f"-- the writer's clock, for the replicas' lag\n{HEARTBEAT_TABLE}",
         f"-- vipguard itself, on this host and from its peers\n{operator}",
         _replication(policy.replication, addresses, with_passwords),
         _after(flavor),

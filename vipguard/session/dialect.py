@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from ..model.evidence import Channel, EpochRow, IoState
 from ..model.gtid import GtidSet
+from ..model.heartbeat import Beats
 from ..model.maintenance import Maintenance
 from ..model.policy import MARIADB, MYSQL, Flavor, Policy
+from . import heartbeat
 from .wire import Row
 
 NO_SUCH_THREAD = 1094
@@ -35,6 +37,7 @@ class Facts:
     moving_to: str | None
     fit_lock: int | None
     reads: frozenset[str]
+    beats: Beats | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,9 @@ class Dialect:
         """
         return f"SET GLOBAL read_only = IF(UNIX_TIMESTAMP(NOW(6)) < {until_s:.6f}, 0, 1)"
 
-    def facts(self, quote: Callable[[str], str], policy: Policy) -> str:
-        """One SELECT for everything but the channels; read its row with `read_facts`."""
+    def facts(self, quote: Callable[[str], str], policy: Policy, beats: bool) -> str:
+        """One SELECT for everything but the channels; read its row with `read_facts`. `beats`: the heartbeat too, whose
+        table must be there."""
         cluster, claim_lock, open_lock = policy.cluster, policy.claim_lock, policy.open_lock
         moves = " ".join(
             f"WHEN IS_USED_LOCK({quote(policy.move_lock(node.name))}) IS NOT NULL THEN {quote(node.name)}"
@@ -103,7 +107,7 @@ class Dialect:
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
-            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}"
+            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -125,6 +129,7 @@ class Dialect:
             moving_to=None if row[12] is None else _text(row[12]),
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
+            beats=heartbeat.read(row[15], row[16]),
         )
 
     def own_gtid(self) -> str:

@@ -1,0 +1,76 @@
+"""When does the writer beat? Only in answer to good news, so that a beat makes no node diverge.
+
+What a writer writes while it is cut off, nobody has, and it returns diverged. So a beat is sent when a standby that
+receives from here has answered this very moment, and no other candidate is out of sight; the window is as short as the
+way of one transaction. Who has nobody does not beat, and the replicas' lag is then what their servers say.
+"""
+
+from __future__ import annotations
+
+from ..model.effect import Beat, ProbePeer
+from ..model.evidence import Answer
+from ..model.sight import PeerSight
+from ..notify import semi_sync
+from . import phases
+from .draft import Draft
+from .event import Did, Event
+from .world import Writing
+
+NEWS_S = 0.02  # an answer that is older is no news; and so late a beat has no effect
+BEAT_S = 0.2
+
+
+def keep(draft: Draft, event: Event) -> None:
+    """On a peer's answer: a beat, when it is due and nothing speaks against it."""
+    world = draft.world
+    every_s, phase = world.policy.limits.heartbeat_s, world.phase
+    if not every_s or not isinstance(event, Did) or not isinstance(event.effect, ProbePeer):
+        return
+    if not isinstance(phase, Writing) or phase.opener is None:
+        return
+    if draft.now_s - world.beat_s < every_s - world.policy.limits.probe_s / 2:
+        return  # answers come once in probe_s
+    peer = world.peers.get(event.effect.node)
+    if peer is not None and _receives(draft, peer) and _all_seen(draft) and _at_ease(draft, phase.opener):
+        draft.set(beat_s=draft.now_s)
+        draft.send(Beat(BEAT_S, phase.opener, draft.now_s + NEWS_S))
+
+
+def _receives(draft: Draft, peer: PeerSight) -> bool:
+    """Did it answer just now, closed and with its IO thread at this node? Under lossless: and acknowledges?"""
+    world, seen = draft.world, peer.evidence
+    if seen is None or seen.facts is None or draft.now_s - seen.seen_at_s > NEWS_S:
+        return False
+    if world.rivals and peer.node.is_replica:
+        return False  # the one that may write next must have it
+    if world.policy.lossless and not semi_sync.acknowledges(peer, draft.sight):
+        semi = semi_sync.own(draft.sight)
+        if semi is None or semi.source_enabled:
+            return False
+    me = world.policy.me.address
+    io = any(channel.source_host == me and channel.io == "running" for channel in peer.channels or ())
+    return io and seen.facts.closed
+
+
+def _all_seen(draft: Draft) -> bool:
+    """A candidate that is out of sight may be about to write; a server that is not there is not."""
+    for peer in draft.world.rivals.values():
+        seen = peer.evidence
+        fresh = seen is not None and draft.now_s - seen.seen_at_s <= draft.world.policy.limits.probe_s + NEWS_S
+        there = seen is not None and seen.answer in (Answer.ANSWERED, Answer.ABSENT)
+        if not peer.out and not (fresh and there):
+            return False
+    return True
+
+
+def _at_ease(draft: Draft, opener: int) -> bool:
+    """Open by right as far as it was seen, nobody takes over, and a commit has nothing to wait for."""
+    world, sight = draft.world, draft.sight
+    facts = world.server.facts if world.server else None
+    if facts is None or facts.closed or facts.open_lock != opener or facts.beats is None:
+        return False
+    if sight.claimed_by_other or sight.isolated or not sight.vip_here or phases.no_room(draft):
+        return False
+    semi = semi_sync.own(sight)
+    waits = semi is not None and semi.source_enabled
+    return not waits or (semi is not None and semi.source_on and semi.clients > 0 and semi.waiting == 0)
