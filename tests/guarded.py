@@ -185,6 +185,25 @@ class Guarded:
                 node.mysqld.sql(f"START {word} {thread}")
 
 
+@contextlib.contextmanager
+def nobody_beats(lab: Lab) -> Iterator[None]:
+    """The sets of an idle cluster stand still: no writer writes its heartbeat."""
+    before = {node: node.read(CONFIG_FILE) for node in lab.nodes.values()}
+    sizes = {node: node.agent.log_size() for node in before}
+    for node, text in before.items():
+        node.write(CONFIG_FILE, text.replace("[limits]", "[limits]\nheartbeat_s = 0"))
+        node.agent.signal(signal.SIGHUP)
+    taken_up = "rule=configuration-taken-up"
+    lab.wait(lambda: all(taken_up in node.agent.log_text(sizes[node]) for node in before), 5, "no more beats")
+    lab.wait(lambda: len({gtids(node) for node in before}) == 1, 5, "the last beat to be everywhere")
+    try:
+        yield
+    finally:
+        for node, text in before.items():
+            node.write(CONFIG_FILE, text)
+            node.agent.signal(signal.SIGHUP)
+
+
 def sets_equal(one: Node, other: Node) -> bool:
     """By the flavour's own words: what a server wrote and what it applied."""
     return gtids(one) == gtids(other)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from guarded import Guarded, gtids, ids_on
+from guarded import Guarded, gtids, ids_on, nobody_beats
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -160,16 +160,17 @@ def data_gone(node: Node) -> bool:
 
 def test_no_copy_is_made_of_a_holder_nor_without_a_writer(guarded: Guarded) -> None:
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
-    kept = gtids(writer), gtids(standby)
-    refused = writer.vipguard("rejoin", "--discard", "--yes", check=False)
-    assert refused.returncode == 2 and "is on this node" in refused.stderr
-    with faults.cut_off(lab, standby, traffic="sql"):
-        refused = standby.vipguard("rejoin", "--discard", "--yes", check=False)
-        assert refused.returncode == 2 and "no writer answers" in refused.stderr
-    asked = standby.vipguard("rejoin", "--discard", check=False, input="n\n")
-    assert asked.returncode == 2 and "will be destroyed" in asked.stdout
-    assert f"{writer.name} does not replicate from this node meanwhile" in asked.stdout
-    assert (gtids(writer), gtids(standby)) == kept and not standby.path(MARK).exists()
+    with nobody_beats(lab):
+        kept = gtids(writer), gtids(standby)
+        refused = writer.vipguard("rejoin", "--discard", "--yes", check=False)
+        assert refused.returncode == 2 and "is on this node" in refused.stderr
+        with faults.cut_off(lab, standby, traffic="sql"):
+            refused = standby.vipguard("rejoin", "--discard", "--yes", check=False)
+            assert refused.returncode == 2 and "no writer answers" in refused.stderr
+        asked = standby.vipguard("rejoin", "--discard", check=False, input="n\n")
+        assert asked.returncode == 2 and "will be destroyed" in asked.stdout
+        assert f"{writer.name} does not replicate from this node meanwhile" in asked.stdout
+        assert (gtids(writer), gtids(standby)) == kept and not standby.path(MARK).exists()
     assert lab.writer() is writer and not lab.trouble()
 
 

@@ -43,10 +43,11 @@ def _receives(draft: Draft, peer: PeerSight) -> bool:
         return False
     if world.rivals and peer.node.is_replica:
         return False  # the one that may write next must have it
-    if world.policy.lossless and not semi_sync.acknowledges(peer, draft.sight):
-        semi = semi_sync.own(draft.sight)
-        if semi is None or semi.source_enabled:
-            return False
+    semi = semi_sync.own(draft.sight)
+    if world.policy.lossless and semi is None:
+        return False
+    if semi is not None and semi.source_enabled and not semi_sync.acknowledges(peer, draft.sight):
+        return False
     me = world.policy.me.address
     io = any(channel.source_host == me and channel.io == "running" for channel in peer.channels or ())
     return io and seen.facts.closed
@@ -72,5 +73,6 @@ def _at_ease(draft: Draft, opener: int) -> bool:
     if sight.claimed_by_other or sight.isolated or not sight.vip_here or phases.no_room(draft):
         return False
     semi = semi_sync.own(sight)
-    waits = semi is not None and semi.source_enabled
-    return not waits or (semi is not None and semi.source_on and semi.clients > 0 and semi.waiting == 0)
+    if semi is None or not semi.source_enabled:
+        return True
+    return semi.source_on and semi.clients > 0 and semi.waiting == 0
