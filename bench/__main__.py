@@ -1,4 +1,4 @@
-"""What is measured, and in which order? Outages on both guards by turns, then what the idle agent costs.
+"""What is measured, and in which order? Outages on both guards by turns, then what agent and heartbeat cost at rest.
 
 `python -m bench` from the source tree; needs root. Results go to bench/results/ as JSON, and to the screen as tables.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import footprint, moves, outages, report
+from bench import footprint, heartbeat, moves, outages, report
 from vipguard.lab import LabError, need_root
 
 RESULTS = Path(__file__).absolute().parent / "results"
@@ -26,6 +26,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-faults", action="store_true", help="planned moves and the idle agent alone")
     parser.add_argument("--no-plain", action="store_true", help="leave plain keepalived out")
     parser.add_argument("--idle-s", type=float, default=20.0, help="how long the idle agent is watched; 0: not")
+    parser.add_argument("--beat-s", type=float, default=10.0, help="a turn with the heartbeat or without; 0: none")
     return parser.parse_args(argv)
 
 
@@ -50,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
             results.moves += moves.measure(flavor, guards, wanted.moves, say)
         if wanted.idle_s:
             results.footprints.append(footprint.measure(flavor, wanted.idle_s, say))
+        if wanted.beat_s:
+            results.heartbeats.append(heartbeat.measure(flavor, wanted.beat_s, say))
     print()
     print(report.text(results))
     path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"

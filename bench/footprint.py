@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vipguard.lab import Lab, LabSpec, Node
+from vipguard.lab.process import Daemon
 
 CHECKS = 20
 CPU_AIM_PERCENT, RSS_AIM_MB, CHECK_AIM_MS = 3.0, 90.0, 15.0
@@ -32,11 +33,11 @@ def measure(flavor: str, watched_s: float, say: Callable[[str], None]) -> Footpr
         standby = lab.others(writer)[0]
         time.sleep(3.0)  # a start has its own costs
         nodes = {"writer": writer, "standby": standby}
-        before = {role: _cpu_s(node) for role, node in nodes.items()}
+        before = {role: cpu_s(node.agent) for role, node in nodes.items()}
         began = time.monotonic()
         time.sleep(watched_s)
         elapsed = time.monotonic() - began
-        cpu = {role: round(100 * (_cpu_s(node) - before[role]) / elapsed, 2) for role, node in nodes.items()}
+        cpu = {role: round(100 * (cpu_s(node.agent) - before[role]) / elapsed, 2) for role, node in nodes.items()}
         rss = {role: round(_rss_mb(node), 1) for role, node in nodes.items()}
         checks = {
             "agent answers, writer": _check_ms(writer, _script(writer)),
@@ -60,9 +61,9 @@ def _script(node: Node) -> str:
     return found[1]
 
 
-def _cpu_s(node: Node) -> float:
-    """User and system time of the agent, its threads and its ended children (proc(5): fields 14 to 17)."""
-    with open(f"/proc/{node.agent.pid}/stat") as stream:
+def cpu_s(daemon: Daemon) -> float:
+    """User and system time of a process, its threads and its ended children (proc(5): fields 14 to 17)."""
+    with open(f"/proc/{daemon.pid}/stat") as stream:
         fields = stream.read().rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 

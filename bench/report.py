@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bench import heartbeat
 from bench.footprint import CHECK_AIM_MS, CPU_AIM_PERCENT, RSS_AIM_MB, Footprint
 from bench.moves import Move
 from bench.outages import FAULTS, Round
@@ -28,6 +29,7 @@ class Results:
     rounds: list[Round] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+    heartbeats: list[heartbeat.Heartbeat] = field(default_factory=list)
 
     @classmethod
     def begin(cls) -> Results:
@@ -47,6 +49,7 @@ def text(results: Results) -> str:
     if results.moves:
         parts.append(_moves(results.moves))
     parts += [_footprint(one) for one in results.footprints]
+    parts += ["\n".join(_table(heartbeat.rows(one))) for one in results.heartbeats]
     return "\n\n".join(parts)
 
 
