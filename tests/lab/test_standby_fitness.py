@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from guarded import Guarded, ids_on
+from guarded import Guarded, ids_on, nobody_beats
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -57,7 +57,7 @@ def test_a_lag_over_the_limit_makes_the_standby_ineligible_until_it_caught_up(gu
 
 def test_a_lag_of_null_never_reads_as_zero(guarded: Guarded) -> None:
     lab, standby = guarded.lab, guarded.standby
-    with guarded.applier_stopped(standby):
+    with nobody_beats(lab), guarded.applier_stopped(standby):
         lab.wait(lambda: lag_column(standby) is None, 5, "NULL")
         guarded.wait_track(standby, "0")
         own = guarded.own(standby)

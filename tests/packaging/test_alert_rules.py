@@ -165,3 +165,9 @@ def test_every_alert_names_metrics_that_exist_a_severity_and_its_runbook() -> No
         assert f"runbook: docs/runbook.md#{name.lower()}\n" in block, name
         assert f"\n## {name}\n" in RUNBOOK, f"docs/runbook.md has no section {name}"
     assert set(re.findall(r"^## (Vipguard\w+)$", RUNBOOK, re.M)) == set(NAMES)
+
+
+def test_the_lag_by_the_heartbeat_goes_before_the_servers_word(tmp_path: Path) -> None:
+    lag = f"vipguard_replication_lag_seconds{{{DB2},method="
+    assert fired(tmp_path, {f'{lag}"seen"}}': "100", f'{lag}"heartbeat"}}': "1"}) == set()
+    assert fired(tmp_path, {f'{lag}"seen"}}': "0", f'{lag}"heartbeat"}}': "11"}) == {"VipguardReplicationLag"}

@@ -257,6 +257,8 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("limits.probe_s", 0.2, "limits.lease_s", "less than 3 probes of 0.2 s"),
     ("limits.probe_s", 0.001, "limits.probe_s", "at least 0.01"),
     ("limits.probe_s", "fast", "limits.probe_s", "write a number"),
+    ("limits.heartbeat_s", 0.05, "limits.heartbeat_s", "less than limits.probe_s = 0.1"),
+    ("limits.heartbeat_s", -1, "limits.heartbeat_s", "above zero"),
     ("limits.hang_s", 0.4, "limits.hang_s", "less than one probe's deadline_s = 0.5"),
     ("limits.close_s", -1, "limits.close_s", "above zero"),
     ("limits.drain_s_max", float("inf"), "limits.drain_s_max", "above zero"),

@@ -133,12 +133,11 @@ def test_a_limit_below_what_it_can_tell_makes_nobody_flap() -> None:
 
 
 def test_a_planned_move_asks_it_too() -> None:
-    its = replace(PEER_FACTS, beats=WRITERS)
     far, near = (replace(healthy.FACTS, beats=rows(Row(2, at * S, 10 * S))) for at in (93, 100))
     stuck = replace(CHANNEL, lag_s=50.0)
-    assert not move._lag("db1", (CHANNEL,), far, its, EVERY_S).fine
-    assert move._lag("db1", (stuck,), near, its, EVERY_S).fine
-    assert not move._lag("db1", (stuck,), near, its, 0.0).fine, "off: by Seconds_Behind"
+    assert not move._lag("db1", (CHANNEL,), far, PEER_FACTS, WRITERS, EVERY_S).fine
+    assert move._lag("db1", (stuck,), near, PEER_FACTS, WRITERS, EVERY_S).fine
+    assert not move._lag("db1", (stuck,), near, PEER_FACTS, WRITERS, 0.0).fine, "off: by Seconds_Behind"
 
 
 # -- a standby's agent

@@ -92,6 +92,22 @@ def test_what_was_not_seen_has_no_sample() -> None:
     assert not any(name == "vipguard_check_ok" and ("check", "errant") in labels for name, labels in samples(STATUS))
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"lag_s": 3.0, "lag_rule": "lag-heartbeat", "lag_seen_s": 0.0}, {"heartbeat": 3.0, "seen": 0.0}),
+        ({"lag_s": 3.0, "lag_rule": "lag-heartbeat", "lag_seen_s": None}, {"heartbeat": 3.0}),
+        ({"lag_s": 2.0, "lag_rule": "lag-seen", "lag_seen_s": 2.0}, {"seen": 2.0}),
+        ({"lag_s": 2.5, "lag_rule": "lag-last-good", "lag_seen_s": None}, {"last-good": 2.5}),
+        ({"lag_s": None, "lag_rule": "lag-null", "lag_seen_s": None}, {}),
+    ],
+)
+def test_the_lag_is_told_by_each_way_in_which_it_is_known(told: dict[str, Any], expected: dict[str, float]) -> None:
+    found = samples({**STATUS, "nodes": [{**STATUS["nodes"][0], **told}]})
+    lags = {dict(labels)["method"]: value for (name, labels), value in found.items() if name.endswith("lag_seconds")}
+    assert lags == expected
+
+
 def test_a_silent_agent_is_the_one_thing_that_is_told_of_it() -> None:
     assert samples(None) == {("vipguard_agent_up", ()): 0.0}
 

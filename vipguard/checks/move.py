@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..model import heartbeat
 from ..model.evidence import Channel, ServerEvidence, ServerFacts
+from ..model.heartbeat import Beats
 from ..model.maintenance import CLUSTER, of_node
 from ..model.sight import Sight, is_writer
 
@@ -59,8 +60,9 @@ def examine(writer: str, target: str, first: Sight, second: Sight) -> list[Line]
         reason = seen.reason if seen is not None and theirs is None else "its server does not answer"
         return [Line("not-seen", f"{target if theirs is None else writer}: {reason}", False)]
     lines = [_standing(target, theirs), *_by_operator(target, its), _threads(target, _channels(first, target, theirs))]
-    heartbeat_s = first.policy.limits.heartbeat_s
-    lines += [_lag(target, _channels(first, target, theirs), theirs, its, heartbeat_s), _errant(target, theirs, its)]
+    every_s, before = first.policy.limits.heartbeat_s, facts(first, writer)
+    beats = before.beats if before is not None else None
+    lines += [_lag(target, _channels(first, target, theirs), theirs, its, beats, every_s), _errant(target, theirs, its)]
     if first.policy.lossless:
         acknowledges = theirs.semi_sync is not None and theirs.semi_sync.replica_on
         text = "acknowledges what it receives" if acknowledges else "does not acknowledge what it receives"
@@ -103,18 +105,18 @@ def _threads(target: str, channels: tuple[Channel, ...]) -> Line:
 
 
 def _lag(
-    target: str, channels: tuple[Channel, ...], theirs: ServerFacts, its: ServerFacts, heartbeat_s: float
+    target: str, channels: tuple[Channel, ...], theirs: ServerFacts, its: ServerFacts, beats: Beats | None, every_s: float
 ) -> Line:
-    """By the heartbeat, even if the target was asked first: what that adds is less than what is let pass."""
+    """By the writer's `beats` of the same look, which may have come a little later: less than what is let pass."""
     lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
     behind = its.gtid.minus(theirs.gtid).count()
-    lag_s = heartbeat.lag_s(its.server_id, its.beats, theirs.beats, heartbeat_s) if heartbeat_s else None
+    lag_s = heartbeat.lag_s(its.server_id, beats, theirs.beats, every_s) if every_s else None
     if lag_s is None and lags and len(lags) == len(channels):
         lag_s = max(lags)
     if lag_s is None:
         return Line("lag", f"the lag of {target} is not known", False)
     text = f"{target} is {lag_s:g} s and {behind} transactions behind"
-    lag_s_max = max(LAG_S_MAX, heartbeat.RESOLUTION * heartbeat_s)
+    lag_s_max = max(LAG_S_MAX, heartbeat.RESOLUTION * every_s)
     return Line("lag", text, lag_s <= lag_s_max and behind <= BEHIND_MAX)
 
 
