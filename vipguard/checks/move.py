@@ -105,7 +105,12 @@ def _threads(target: str, channels: tuple[Channel, ...]) -> Line:
 
 
 def _lag(
-    target: str, channels: tuple[Channel, ...], theirs: ServerFacts, its: ServerFacts, beats: Beats | None, every_s: float
+    target: str,
+    channels: tuple[Channel, ...],
+    theirs: ServerFacts,
+    its: ServerFacts,
+    beats: Beats | None,
+    every_s: float,
 ) -> Line:
     """By the writer's `beats` of the same look, which may have come a little later: less than what is let pass."""
     lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
