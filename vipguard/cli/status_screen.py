@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .status import BAD, HEADINGS, STORY_LINES, head, rows, tail
+from vipguard.render.status_text import BAD, HEADINGS, STORY_LINES, head, rows, tail
 
 LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
 
