@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
 
     from vipguard.config import At
+    from vipguard.export.http import Content
     from vipguard.export.source import Source
     from vipguard.model.policy import Exporter, Policy
 
@@ -69,21 +70,43 @@ def _metrics(policy: Policy, source: Source, accept: str) -> tuple[str, bytes]:
     return content_type, encoder(registry)
 
 
+def _page(policy: Policy, source: Source) -> Content:
+    import time
+
+    from vipguard.export.http import Content
+    from vipguard.export.page import HEADERS, page
+
+    seen = source.look()
+    stories = source.stories() if seen.status is not None else ""
+    return Content("text/html", page(policy, seen, stories, time.time()).encode(), HEADERS)
+
+
+def _json(policy: Policy, source: Source) -> Content:
+    import json
+
+    from vipguard.export.http import Content
+    from vipguard.export.page import raw
+
+    return Content("application/json", json.dumps(raw(policy, source.look())).encode() + b"\n")
+
+
 def _serve(policy: Policy, source: Source) -> int:
     import signal
     import threading
 
     from vipguard.config import At
     from vipguard.errors import CouldNotDo
-    from vipguard.export.http import Server
+    from vipguard.export.http import Content, Server
     from vipguard.log import get_logger
 
     told = policy.exporter
     at = At(policy.file) / "exporter"
     address = told.address or policy.me.address
     pages = {
-        "/metrics": lambda accept: _metrics(policy, source, accept),
-        "/-/healthy": lambda _: ("text/plain", b"ok\n"),
+        "/": lambda _: _page(policy, source),
+        "/metrics": lambda accept: Content(*_metrics(policy, source, accept)),
+        "/status.json": lambda _: _json(policy, source),
+        "/-/healthy": lambda _: Content("text/plain", b"ok\n"),
     }
     try:
         server = Server(address, told.port, pages, tls=_tls(told, at), login=_login(told, at))

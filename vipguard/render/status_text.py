@@ -14,6 +14,7 @@ from .story_text import clock
 from .story_text import told as note_text
 
 STUCK_S = 1.0
+_LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
 EXIT_NO_WRITER, EXIT_TWO_WRITERS, EXIT_AGENT_SILENT = 3, 4, 5
 STORY_LINES = 12
 TRANSITIONS = (
@@ -186,6 +187,11 @@ def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]
     if story and story_lines:
         lines += ["", "recently:", *(f"  {told(note)}" for note in story[-story_lines:])]
     return lines
+
+
+def is_loud(line: str) -> bool:
+    """Whether a line of `tail` tells of something that is wrong."""
+    return line.startswith(_LOUD) or (line.startswith("reader ") and ": NOWHERE" in line)
 
 
 def told(note: Mapping[str, Any]) -> str:
