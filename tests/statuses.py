@@ -143,8 +143,8 @@ def three_nodes_and_replicas(ipv6: bool = True, replicas: int = 2) -> Status:
     sight = healthy.with_facts(replace(healthy.WRITER, policy=policy, peers=peers), channels=(loop,))
     status = told(world(sight, WRITING, "holder"))
     reader = {
-        "name": "reader1", "address": "10.73.0.101/24", "router_id": 101, "prefer": None, "writer": "last", "mine": True,
-        "here": False, "here_s": None, "holder": "db2", "vrrp": "BACKUP", "eligibility": "eligible",
+        "name": "reader1", "address": "10.73.0.101/24", "router_id": 101, "prefer": None, "writer": "last",
+        "mine": True, "here": False, "here_s": None, "holder": "db2", "vrrp": "BACKUP", "eligibility": "eligible",
         "rule": "reader-ready", "text": "it replicates well", "track_file": "1", "giving_to": None, "wait_s": 0.0,
         "losses": 0, "came": 0, "went": 0, "lag_s_max": 5.0,
         "nodes": [{"node": "db2", "priority": 150, "may_be_given": True}],

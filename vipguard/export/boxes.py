@@ -20,7 +20,8 @@ _SIGNS = {words.BAD: ("bad", "✕ "), words.ODD: ("odd", "! "), "": ("", "")}
 #: What a node is, and how its tag looks.
 _ROLES = {
     "writer": "accent", "standby": "plain", "replica": "plain", "taking over": "odd", "closing": "odd",
-    "maintenance": "odd", "open": "bad", "down": "bad", "diverged": "bad", "not seen": "unseen", "not decided": "unseen",
+    "maintenance": "odd", "open": "bad", "down": "bad", "diverged": "bad",
+    "not seen": "unseen", "not decided": "unseen",
 }  # fmt: skip
 _PHASES = {"closing": "closing", "handing": "closing", "taking": "taking over"}
 

@@ -71,9 +71,10 @@ def _wide(status: Status) -> Picture:
     replicas = [node for node in status["nodes"] if node["role"] == "replica"]
     columns = min(3, max(len(candidates), len(replicas), 1))
     box_width, gap = _WIDTHS[columns]
-    width = columns * box_width + (columns - 1) * gap + 4
-    parts, top = _strip(status, width, 2)
     grid = [row for nodes in (candidates, replicas) for row in _in_rows(nodes, columns)]
+    margin = 2 if len(grid) < 3 else 24  # where arrows pass by rows
+    width = columns * box_width + (columns - 1) * gap + 2 * margin
+    parts, top = _strip(status, width, 2)
     lanes = Lanes(gap, box_width)
     links = edges(status)
     place = {id(node): (r, c) for r, row in enumerate(grid) for c, node in enumerate(row)}
@@ -85,7 +86,7 @@ def _wide(status: Status) -> Picture:
         made = [box(status, told[str(node["node"])], node, box_width, more=False) for node in row]
         height = max(one.height for one in made)
         for c, one in enumerate(made):
-            x = 2 + shift[r] + c * (box_width + gap)
+            x = margin + shift[r] + c * (box_width + gap)
             boxes[id(one.node)] = replace(one, height=height, x=x, y=y)
         y += height
     parts += lanes.draw(links, place, boxes)

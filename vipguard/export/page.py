@@ -46,6 +46,7 @@ HEADERS = (
     ("Content-Security-Policy", _CSP),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
+    ("Connection", "close"),  # an open page asks again and again: it must not keep one of the few rooms meanwhile
 )
 _BUILD = hashlib.sha256((SCRIPT + STYLE).encode()).hexdigest()[:12]
 

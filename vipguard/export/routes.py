@@ -41,7 +41,8 @@ class Lanes:
             elif source.y == replica.y:
                 found.append(self._over(link, source, replica))
             else:
-                found.append(self._between(link, source, replica, row))
+                far = abs(place[id(link.source)][0] - place[id(link.replica)][0]) > 1
+                found.append(self._between(link, source, replica, row, far))
         return found
 
     def _next(self, *key: int) -> int:
@@ -64,7 +65,7 @@ class Lanes:
         one_line = replace(link, label=(", ".join(link.label),))
         return arrow(one_line, path, (x1 + x2) / 2, y - 7, 0)
 
-    def _between(self, link: Edge, source: Box, replica: Box, row: int) -> str:
+    def _between(self, link: Edge, source: Box, replica: Box, row: int, far: bool) -> str:
         down = replica.y > source.y
         upper, lower = (source, replica) if down else (replica, source)
         y = lower.y - 62 - 14 * self._next(row, 0)
@@ -72,8 +73,8 @@ class Lanes:
         x1 = upper.x + upper.width / 2 - 14 + 14 * self._next(upper.x, upper.y, 1)
         path: list[tuple[float, float]] = [(x1, upper.y + upper.height)]
         below = upper.y + upper.height + 10
-        if y - below > 140:  # rows are in between: past them, in the gap beside the target
-            x3 = lower.x - 12
+        if far:  # rows are in between: past them, beside the target's column
+            x3 = lower.x - 8 - 4 * (self._next(lower.x, 0, 2) % 3)
             path += [(x1, below), (x3, below), (x3, y), (x2, y)]
         else:
             path += [(x1, y), (x2, y)]
