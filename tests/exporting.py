@@ -72,9 +72,9 @@ port = {port}
 
 
 @contextmanager
-def exporter(directory: Path, more: str = "") -> Iterator[int]:
-    """The port of one that listens; it ends with 0 at SIGTERM and has said nothing unexpected."""
-    port = free_port()
+def exporter(directory: Path, more: str = "", at: int = 0) -> Iterator[int]:
+    """The port of one that listens, `at` if that is one; it ends with 0 at SIGTERM and has said nothing unexpected."""
+    port = at or free_port()
     config = directory / "vipguard.toml"
     config.write_text(CONFIG.format(run=directory, port=port, more=more))
     argv = [sys.executable, "-P", "-m", "vipguard", "--config", str(config), "exporter"]

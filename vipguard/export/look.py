@@ -177,7 +177,7 @@ function alive() {
 }
 
 function stale() {
-  const sentence = document.getElementById("sentence"), since = new Date(good).toLocaleTimeString();
+  const sentence = document.getElementById("sentence"), since = new Date(good).toTimeString().slice(0, 8);
   const ago = Math.round((Date.now() - good) / 1000);
   if (!root.classList.contains("stale")) {
     root.classList.add("stale");
