@@ -88,7 +88,7 @@ def test_it_follows_what_happens_and_says_when_it_cannot(tmp_path: Path, agent: 
         assert chromium.said == []
         assert {url for url in chromium.asked if not url.startswith("data:")} == {f"http://127.0.0.1:{port}/"}
     # the exporter is gone: nothing on the page may look alive
-    wait_headline(chromium, "Not known: db1 does not answer since")
+    wait_headline(chromium, "Not known: db1 has not answered since")
     assert chromium.eval("document.documentElement.classList.contains('stale')")
     assert chromium.text("#lost").startswith("No answer from the exporter of db1 for")
     assert "then it said: db1 writes." in chromium.text("#lost")

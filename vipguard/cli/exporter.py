@@ -1,4 +1,4 @@
-"""`vipguard exporter`: this node's metrics for Prometheus, over HTTP or as a file for node_exporter."""
+"""`vipguard exporter`: this node's metrics for Prometheus, over HTTP or as a file for node_exporter; and its page."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Print the metrics once instead.")
 @pass_app
 def command(app: App, textfile: str | None, once: bool) -> int:
-    """Serve this node's metrics to Prometheus, until it is stopped.
+    """Serve this node's metrics to Prometheus and its status page to people, until it is stopped.
+
+    \b
+      /             the status page: the cluster drawn, who writes, every check, the last takeovers
+      /metrics      for Prometheus
+      /status.json  what the agent says, for programs
+      /-/healthy    whether the exporter itself runs
 
     It asks the agent over its socket, never the database, and needs no right but the group vipguard. While the agent
-    is silent the metrics say so: vipguard_agent_up is 0.
+    is silent both say so: vipguard_agent_up is 0.
 
     \b
     For example:

@@ -47,7 +47,8 @@ code{font:13px ui-monospace,"SF Mono",Menlo,Consolas,monospace;background:var(--
 #lost{margin-top:16px;padding:14px 22px;border-radius:14px;background:var(--bad);color:var(--paper);font-weight:600}
 .stale .headline{border:2px dashed var(--edge);background:var(--paper)}
 .stale .card{border-style:dashed}
-.stale .picture{filter:grayscale(1)}
+.stale main>section{filter:grayscale(1)}
+.stale #more{display:none}
 .picture{text-align:center}
 svg{max-width:100%;height:auto;overflow:visible}
 .narrow{display:none}
@@ -182,7 +183,7 @@ function stale() {
   if (!root.classList.contains("stale")) {
     root.classList.add("stale");
     seen = sentence.textContent;
-    sentence.textContent = `Not known: ${root.dataset.node} does not answer since ${since}.`;
+    sentence.textContent = `Not known: ${root.dataset.node} has not answered since ${since}.`;
     document.querySelector("#said .sign").textContent = "?";
     document.title = `? ${document.querySelector("h1").textContent}: no answer since ${since}`;
     known.delete("headline");
