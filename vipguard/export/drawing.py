@@ -67,8 +67,9 @@ def _strip(status: Status, width: int, top: int) -> tuple[list[str], int]:
 
 def _wide(status: Status) -> Picture:
     told = _cells(status)
-    candidates = [node for node in status["nodes"] if node["role"] != "replica"]
-    replicas = [node for node in status["nodes"] if node["role"] == "replica"]
+    nodes = _in_order(status)
+    candidates = [node for node in nodes if node["role"] != "replica"]
+    replicas = nodes[len(candidates) :]
     columns = min(3, max(len(candidates), len(replicas), 1))
     box_width, gap = _WIDTHS[columns]
     grid = [row for nodes in (candidates, replicas) for row in _in_rows(nodes, columns)]
@@ -94,6 +95,11 @@ def _wide(status: Status) -> Picture:
     return Picture(width, y + 6, parts)
 
 
+def _in_order(status: Status) -> list[Mapping[str, Any]]:
+    """The same on every node's page, replicas last."""
+    return sorted(status["nodes"], key=lambda node: (node["role"] == "replica", str(node["node"])))
+
+
 def _in_rows(nodes: Sequence[Mapping[str, Any]], columns: int) -> list[Sequence[Mapping[str, Any]]]:
     return [nodes[at : at + columns] for at in range(0, len(nodes), columns)]
 
@@ -117,7 +123,7 @@ def _narrow(status: Status) -> Picture:
     parts, y = _strip(status, _NARROW, 2)
     y += 14
     boxes: dict[int, Box] = {}
-    for node in sorted(status["nodes"], key=lambda one: one["role"] == "replica"):
+    for node in _in_order(status):
         one = box(status, told[str(node["node"])], node, _NARROW - gutter - 2, more=True)
         boxes[id(node)] = replace(one, x=1, y=y)
         y += one.height + 26

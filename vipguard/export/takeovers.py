@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..model.story import Story, from_plain
+from ..model.story import REJOIN, Story, from_plain
 from ..render import story_text as words
 from ..render.palette import xml
 from ..render.story_svg import NARROW, WIDE, story_part
@@ -26,7 +26,7 @@ def takeovers(told: list[Any] | str, node: str) -> str:
     stories.sort(key=lambda story: story.at, reverse=True)
     if not stories:
         return f'{heading}<p class="card">None is in the end of this node\'s journal. Each node tells of its own.</p>'
-    best = next((story for story in stories if story.steps), stories[0])
+    best = next((story for story in stories if story.steps and story.kind != REJOIN), stories[0])
     return heading + "".join(_story(story, node, story is best) for story in stories)
 
 

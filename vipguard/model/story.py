@@ -99,6 +99,10 @@ class Stories:
             self._rejoin = None if self._rejoin in rebooted else self._rejoin
         return rebooted + self._feed(entry)
 
+    def trim(self, most: int) -> None:
+        """Of a story under way that has more steps, keep its beginning and its end."""
+        self._main, self._rejoin = _trimmed(self._main, most), _trimmed(self._rejoin, most)
+
     def _feed(self, entry: Entry) -> list[Story]:
         what = str(entry["what"])
         done: list[Story] = []
@@ -157,6 +161,12 @@ def stories(entries: Iterable[Entry]) -> list[Story]:
     for entry in entries:
         found += teller.feed(entry)
     return sorted([*found, *teller.open], key=lambda story: story.at)
+
+
+def _trimmed(story: Story | None, most: int) -> Story | None:
+    if story is None or len(story.steps) <= most:
+        return story
+    return replace(story, steps=(*story.steps[: most // 2], *story.steps[-(most // 2) :]))
 
 
 def as_plain(story: Story, node: str) -> dict[str, Any]:

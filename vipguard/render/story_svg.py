@@ -47,7 +47,7 @@ _CLASSES = {"complete": "good", "failed": "bad", "abandoned": "bad", "unfinished
 #: A page that shows such pictures has these rules too, with its own variables.
 RULES = """
 .story{background:var(--paper);color:var(--ink);font:13px system-ui,sans-serif}.story .grid{stroke:var(--line)}
-.story text{fill:currentColor}.story text.dim{fill:var(--dim)}.story .bar{fill:var(--dim)}.story .mark{fill:var(--odd)}
+.story text{fill:currentColor}.story text.dim{fill:var(--dim)}.story .bar{fill:var(--dim)}.story .mark{fill:var(--ink)}
 .story text.within{fill:var(--paper)}
 .story .warning,.story text.warning,.story .bad{fill:var(--bad)}
 .story .good{fill:var(--good)}.story .odd{fill:var(--odd)}

@@ -26,6 +26,7 @@ class Recent:
         self._path, self._node = path, node
         self._teller = Stories()
         self._ended: collections.deque[Story] = collections.deque(maxlen=KEPT)
+        self._rejoins: collections.deque[Story] = collections.deque(maxlen=KEPT)
         self.text = "[]"
 
     def begin(self) -> None:
@@ -51,16 +52,18 @@ class Recent:
             return False
         before = self._teller.open
         ended = self._teller.feed(entry)
-        self._ended.extend(ended)
+        self._teller.trim(STEPS_MAX)
+        for story in ended:
+            (self._rejoins if story.kind == REJOIN else self._ended).append(story)
         return bool(ended) or self._teller.open != before
 
     def _write(self) -> None:
-        stories = sorted([*self._ended, *self._teller.open], key=lambda story: story.at)
         # a rejoin goes on beside what matters more: it takes no room from that
-        last = [story for story in stories if story.kind != REJOIN][-KEPT:]
-        rejoins = [story for story in stories if story.kind == REJOIN][-max(1, KEPT - len(last)) :]
-        told = sorted([*last, *rejoins], key=lambda story: story.at)
-        self.text = json.dumps([_cut(as_plain(story, self._node)) for story in told], default=str)
+        under_way = self._teller.open
+        last = [*self._ended, *(story for story in under_way if story.kind != REJOIN)][-KEPT:]
+        rejoins = [*self._rejoins, *(story for story in under_way if story.kind == REJOIN)]
+        told = sorted([*last, *rejoins[-max(1, KEPT - len(last)) :]], key=lambda story: story.at)
+        self.text = json.dumps([_short(as_plain(story, self._node)) for story in told], default=str)
 
 
 def _end_of(path: str, most: int) -> bytes:
@@ -73,17 +76,8 @@ def _end_of(path: str, most: int) -> bytes:
         return b""
 
 
-def _cut(plain: dict[str, Any]) -> dict[str, Any]:
-    """Without what no picture has room for: the middle of a story of many steps, and the end of long texts."""
-    steps = plain["steps"]
-    if len(steps) > STEPS_MAX:
-        steps = [*steps[: STEPS_MAX // 2], *steps[-STEPS_MAX // 2 :]]
-    short = {**plain, "steps": steps}
-    found: dict[str, Any] = _short(short)
-    return found
-
-
 def _short(value: Any) -> Any:
+    """Without the end of long texts, for which no picture has room."""
     if isinstance(value, str):
         return value if len(value) <= TEXT_MAX else value[: TEXT_MAX - 1] + "\u2026"
     if isinstance(value, Mapping):
