@@ -228,19 +228,21 @@ def test_the_status_page_of_either_node_says_who_writes_before_and_after_a_move(
         return all(f'<span id="sentence">{words}</span>' in page(node) for node in lab.nodes.values())
 
     with exporters(guarded):
-        lab.wait(lambda: say(f"{writer.name} writes."), 15, lambda: page(writer) + page(standby))
+        lab.wait(lambda: say(f"{writer.name} writes."), 15, "both pages to name the writer")
         text = page(standby)
         assert f"<li>VIP {lab.spec.vip}" in text and f"{standby.name} may take over." in page(writer)
         assert f"{writer.name} replicates to {standby.name}: 0 s behind, running/running" in text
         code, out = ask(standby, "switchover", "--to", standby.name)
         assert code == 0, out
-        lab.wait(lambda: say(f"{standby.name} writes."), 10, lambda: page(writer) + page(standby))
+        lab.wait(lambda: say(f"{standby.name} writes."), 10, "both pages to name the new writer")
         moved = f"planned move from {writer.name} to {standby.name}, epoch "
-        lab.wait(lambda: moved in page(standby), 15, lambda: page(standby))
-        lab.wait(lambda: f"{writer.name} may take over." in page(standby), 15, lambda: page(standby))
+        lab.wait(lambda: moved in page(standby), 15, "the page to tell of the move")
+        ready = f"{writer.name} may take over."
+        lab.wait(lambda: ready in page(standby), 15, f"the page to say that {ready}")
         assert f"planned move from {writer.name} to {standby.name}" in page(writer)
         with faults.kill_agent(standby):
-            lab.wait(lambda: f"The agent of {standby.name} is silent" in page(standby), 5, lambda: page(standby))
+            silent = f"The agent of {standby.name} is silent"
+            lab.wait(lambda: silent in page(standby), 5, f"the page to say: {silent}")
             assert moved not in page(standby)
         # the agent that was started again tells the stories of its journal
-        lab.wait(lambda: moved in page(standby), 15, lambda: page(standby))
+        lab.wait(lambda: moved in page(standby), 15, "the page to say that the agent is silent")
