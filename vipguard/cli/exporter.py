@@ -25,7 +25,7 @@ def command(app: App, textfile: str | None, once: bool) -> int:
     """Serve this node's metrics to Prometheus and its status page to people, until it is stopped.
 
     \b
-      /             the status page: the cluster drawn, who writes, every check, the last takeovers
+      /             the status page: the cluster, every check, the last takeovers
       /metrics      for Prometheus
       /status.json  what the agent says, for programs
       /-/healthy    whether the exporter itself runs

@@ -21,10 +21,10 @@ h2{font-size:16px;margin:32px 0 10px}
 h3{font-size:14px;margin:0}
 p{margin:0}
 ul,ol{margin:0;padding:0;list-style:none}
-a{color:var(--accent)}
+a{color:inherit}
 code{font:13px ui-monospace,"SF Mono",Menlo,Consolas,monospace;background:var(--ground);border:1px solid var(--line);
  border-radius:4px;padding:0 4px}
-:focus-visible{outline:3px solid var(--accent);outline-offset:2px;border-radius:6px}
+:focus-visible{outline:3px solid var(--ink);outline-offset:2px;border-radius:6px}
 .facts{display:flex;flex-wrap:wrap;gap:2px 18px;color:var(--dim);font-variant-numeric:tabular-nums}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:14px 18px}
 .sign{display:inline-block;min-width:1.1em;font-weight:700;text-align:center}
