@@ -213,6 +213,8 @@ def _numbers(found: Mapping[str, Any]) -> Iterator[str]:
             if perf.get(level)
         ]
         yield "; ".join([f"{perf['label']} {value}", *bounds])
+    if found.get("took_s") is not None:
+        yield f"its look took {found['took_s'] * 1000:.1f} ms"
 
 
 def _bounds(limit: Range, unit: str) -> str:
