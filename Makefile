@@ -18,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mariadb-server mariadb-client keepalived nftables debootstrap iproute2 iputils-ping procps \
             python3-venv systemd tcpdump util-linux
-TESTED_WITH := openssl systemd-container prometheus prometheus-alertmanager
+TESTED_WITH := chromium openssl systemd-container prometheus prometheus-alertmanager
 SHIPPED := $(shell find vipguard keepalived systemd prometheus -type f -not -name '*.pyc') setup.cfg pyproject.toml LICENSE
 
 help:  ## list the tasks

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import footprint, heartbeat, moves, outages, report
+from bench import footprint, heartbeat, moves, outages, report, scrapes
 from vipguard.lab import LabError, need_root
 
 RESULTS = Path(__file__).absolute().parent / "results"
@@ -27,6 +27,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-plain", action="store_true", help="leave plain keepalived out")
     parser.add_argument("--idle-s", type=float, default=20.0, help="how long the idle agent is watched; 0: not")
     parser.add_argument("--beat-s", type=float, default=10.0, help="a turn with the heartbeat or without; 0: none")
+    parser.add_argument("--visits", type=int, default=40, help="visits at each of the exporter's pages; 0: none")
     return parser.parse_args(argv)
 
 
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
             results.footprints.append(footprint.measure(flavor, wanted.idle_s, say))
         if wanted.beat_s:
             results.heartbeats.append(heartbeat.measure(flavor, wanted.beat_s, say))
+        if wanted.visits:
+            results.visits += scrapes.measure(flavor, wanted.visits, say)
     print()
     print(report.text(results))
     path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"

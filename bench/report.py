@@ -14,6 +14,8 @@ from bench import heartbeat
 from bench.footprint import CHECK_AIM_MS, CPU_AIM_PERCENT, RSS_AIM_MB, Footprint
 from bench.moves import Move
 from bench.outages import FAULTS, Round
+from bench.scrapes import AIM_MS as SCRAPE_AIM_MS
+from bench.scrapes import Visits
 from vipguard import __version__
 
 #: Milliseconds of the median, MariaDB: `lease_s` + `close_s` + 0.2 s for a lost link. Two writers: never, on any.
@@ -30,6 +32,7 @@ class Results:
     moves: list[Move] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
     heartbeats: list[heartbeat.Heartbeat] = field(default_factory=list)
+    visits: list[Visits] = field(default_factory=list)
 
     @classmethod
     def begin(cls) -> Results:
@@ -50,6 +53,8 @@ def text(results: Results) -> str:
         parts.append(_moves(results.moves))
     parts += [_footprint(one) for one in results.footprints]
     parts += ["\n".join(_table(heartbeat.rows(one))) for one in results.heartbeats]
+    if results.visits:
+        parts.append(_visits(results.visits))
     return "\n\n".join(parts)
 
 
@@ -123,6 +128,19 @@ def _footprint(one: Footprint) -> str:
     rows += [row(f"idle agent on the {role}, memory", v, "MB", RSS_AIM_MB) for role, v in one.rss_mb.items()]
     for kind, value in one.check_ms.items():
         rows.append(row(f"one check: {kind}", value, "ms", CHECK_AIM_MS if kind.startswith("agent answers") else None))
+    return "\n".join(_table(rows))
+
+
+def _visits(visits: list[Visits]) -> str:
+    head = ("one visit at the exporter", "median / worst", "processor", "bytes", "ratio", "aim")
+    rows: list[tuple[str, ...]] = [head]
+    for one in visits:
+        plain = [other for other in visits if other.flavor == one.flavor][-1]
+        kept = f"below {SCRAPE_AIM_MS:g}: " + ("kept" if one.median_ms < SCRAPE_AIM_MS else "MISSED")
+        times = f"{one.median_ms:.1f} / {max(one.took_ms):.1f} ms"
+        ratio = "" if one is plain else f"{one.median_ms / plain.median_ms:.1f}"
+        aim = kept if one.what == "/metrics" else ""
+        rows.append((f"{one.flavor} {one.what}", times, f"{one.cpu_ms:.1f} ms", str(one.bytes), ratio, aim))
     return "\n".join(_table(rows))
 
 

@@ -1,7 +1,7 @@
 """What does the local agent say? One line asked over its socket, one line of answer.
 
 The wrapper that keepalived calls speaks the same protocol in shell: `check` answers `0 RULE` or `1 RULE`, `hook`
-wakes the agent, `status` answers one line of JSON.
+wakes the agent, `status` and `stories` answer one line of JSON.
 """
 
 from __future__ import annotations
@@ -56,4 +56,16 @@ def status(path: str, deadline_s: float) -> dict[str, Any]:
         raise CouldNotLook(f"the agent's status at {path} is no JSON") from exc
     if not isinstance(answer, dict):
         raise CouldNotLook(f"the agent's status at {path} is no JSON object")
+    return answer
+
+
+def stories(path: str, deadline_s: float) -> list[Any]:
+    """The last stories, oldest first, in the form of `model.story.as_plain`. Raises as `status`."""
+    text = ask(path, "stories", deadline_s)
+    try:
+        answer = json.loads(text)
+    except ValueError as exc:
+        raise CouldNotLook(f"the agent's stories at {path} are no JSON") from exc
+    if not isinstance(answer, list):
+        raise CouldNotLook(f"the agent's stories at {path} are no JSON list")
     return answer

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
-import signal
 import socket
 import ssl
 import subprocess
@@ -13,11 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from exported import STATUS
+from exporting import CONFIG, Agent, exporter, get
 from prometheus_client.parser import text_string_to_metric_families
 from scratch import free_port
 
@@ -26,92 +24,10 @@ from vipguard.lab.wait import wait_until
 pytestmark = pytest.mark.lab
 
 
-class Agent:
-    """Answers `status` at a socket, as the agent does, and counts who asked; silent on demand."""
-
-    def __init__(self, path: Path) -> None:
-        self.asked, self.silent = 0, False
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen(64)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            with client:
-                client.recv(64)
-                self.asked += 1
-                if not self.silent:
-                    client.sendall(json.dumps(STATUS).encode() + b"\n")
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-CONFIG = """\
-cluster = "orders"
-node = "db1"
-[vip]
-address = "10.73.0.100/24"
-interface = "eth0"
-router_id = 51
-[nodes.db1]
-address = "127.0.0.1"
-priority = 200
-[nodes.db2]
-address = "10.73.0.12"
-priority = 180
-[witness]
-addresses = ["10.73.0.1"]
-[paths]
-run = "{run}"
-[exporter]
-port = {port}
-{more}
-"""
-
-
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
     with closing(Agent(tmp_path / "agent.sock")) as agent:
         yield agent
-
-
-@contextmanager
-def exporter(directory: Path, more: str = "") -> Iterator[int]:
-    """The port of one that listens; it ends with 0 at SIGTERM and has said nothing unexpected."""
-    port = free_port()
-    config = directory / "vipguard.toml"
-    config.write_text(CONFIG.format(run=directory, port=port, more=more))
-    argv = [sys.executable, "-P", "-m", "vipguard", "--config", str(config), "exporter"]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_until(lambda: _listens(port) or process.poll() is not None, 15)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=15)[1]
-        assert process.returncode == 0 and "Traceback" not in said, said
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def get(port: int, path: str = "/metrics", method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
-    """Its code, content type and body."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers.get("Content-Type", ""), answer.read()
 
 
 def test_a_visitor_gets_the_metrics_or_a_clear_answer(tmp_path: Path, agent: Agent) -> None:
@@ -123,7 +39,7 @@ def test_a_visitor_gets_the_metrics_or_a_clear_answer(tmp_path: Path, agent: Age
         assert get(port, "/-/healthy")[2] == b"ok\n"
         assert get(port, "/metrics", "HEAD")[2] == b""
         code, _, body = get(port, "/../../etc/passwd")
-        assert code == 404 and body == b"not here; what there is: /metrics, /-/healthy\n"
+        assert code == 404 and body == b"not here; what there is: /, /metrics, /status.json, /-/healthy\n"
         assert get(port, "/metrics", "POST")[0] == 501
         assert get(port, "/" + "x" * 70000)[0] == 414
         assert get(port, x="y" * 70000)[0] == 431

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -193,3 +197,57 @@ def test_the_metrics_follow_a_takeover(guarded: Guarded) -> None:
         assert metrics(writer)["server_up", ""] == 0
     with faults.kill_agent(standby):
         assert metrics(standby) == {("agent_up", ""): 0}
+
+
+FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())"
+
+
+@contextmanager
+def exporters(guarded: Guarded) -> Iterator[None]:
+    """One on each node, as the units run them."""
+    processes = [
+        node.space.spawn([*node.vipguard_argv, "exporter"], node.directory / "log" / "exporter.log")
+        for node in guarded.lab.nodes.values()
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.signal(signal.SIGKILL)
+
+
+def test_the_status_page_of_either_node_says_who_writes_before_and_after_a_move(guarded: Guarded) -> None:
+    lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
+
+    def page(node: Node) -> str:
+        """As a browser gets it, from the clients' network; "" where nobody answers."""
+        url = f"http://{node.address}:9728/"
+        return lab.client_space.run([sys.executable, "-c", FETCH, url], check=False).stdout
+
+    def say(words: str) -> bool:
+        return all(f'<span id="sentence">{words}</span>' in page(node) for node in lab.nodes.values())
+
+    with exporters(guarded):
+        lab.wait(lambda: say(f"{writer.name} writes."), 15, "both pages to name the writer")
+        assert f"<li>VIP {lab.spec.vip}" in page(standby)
+        for words in (
+            f"{standby.name} may take over.",
+            f"{writer.name} replicates to {standby.name}: 0 s behind, running/running",
+        ):
+            for node in lab.nodes.values():
+                lab.wait(lambda node=node, words=words: words in page(node), 10, f"the page of {node.name}: {words}")
+        code, out = ask(standby, "switchover", "--to", standby.name)
+        assert code == 0, out
+        lab.wait(lambda: say(f"{standby.name} writes."), 10, "both pages to name the new writer")
+        moved = f"planned move from {writer.name} to {standby.name}, epoch "
+        lab.wait(lambda: moved in page(standby), 15, "the page to tell of the move")
+        ready = f"{writer.name} may take over."
+        lab.wait(lambda: ready in page(standby), 15, f"the page to say that {ready}")
+        away = f"planned move from {writer.name} to {standby.name}"
+        lab.wait(lambda: away in page(writer), 5, "the old writer's page to tell of the move")
+        with faults.kill_agent(standby):
+            silent = f"The agent of {standby.name} is silent"
+            lab.wait(lambda: silent in page(standby), 5, f"the page to say: {silent}")
+            assert moved not in page(standby)
+        # the agent that was started again tells the stories of its journal
+        lab.wait(lambda: moved in page(standby), 15, "the page to say that the agent is silent")

@@ -25,6 +25,7 @@ mysql = { socket = "/run/mysqld/mysqld.sock", password_file = "/etc/vipguard/pas
 witness.addresses = ["127.0.0.73"]
 """
 FETCH = 'import urllib.request as r; print(r.urlopen("http://127.0.0.71:9728/metrics").read().decode())'
+FETCH_PAGE = FETCH.replace("/metrics", "/")
 # as README.md installs them, with sys.prefix for /opt/vipguard; each answer goes into a file of its own below /out
 WALK = f"""
 cd {sys.prefix}/share/vipguard/systemd
@@ -44,6 +45,7 @@ for attempt in $(seq 100); do
     /usr/bin/python3 -c '{FETCH}' >/out/metrics && grep -q server_up /out/metrics && break
     sleep 0.1
 done
+/usr/bin/python3 -c '{FETCH_PAGE}' >/out/page
 for unit in vipguard-reconcile.service vipguard-textfile.service; do
     systemctl start $unit
     systemctl show -P Result $unit
@@ -124,6 +126,12 @@ def test_the_exporter_tells_what_the_agent_sees_without_a_right_of_its_own(walke
     """No member of root reads for it: systemd hands it the configuration, the group lets it ask the agent."""
     assert 'vipguard_agent_up{cluster="orders",node="db1"} 1.0' in (walked / "metrics").read_text()
     assert said(walked, "exporters-user") != ["root"]
+
+
+def test_its_status_page_says_what_the_agent_sees(walked: Path) -> None:
+    page = (walked / "page").read_text()
+    assert '<span id="sentence">Nobody writes, as far as is seen from db1.</span>' in page
+    assert "db1: ineligible (server-absent)" in page and 'id="h-stories"' in page and "Not seen: " not in page
 
 
 def test_the_textfile_has_the_same(walked: Path) -> None:

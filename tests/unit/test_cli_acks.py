@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from vipguard.cli import acks, remembered
+from vipguard.cli import remembered
+from vipguard.render.status_text import acks_line
 
 SAID: dict[str, Any] = {
     "source": True, "replica": True, "clients": 1, "waiting": 0, "commits_wait_s": 0.0, "solo": False,
@@ -27,11 +28,11 @@ SAID: dict[str, Any] = {
     ],
 )
 def test_the_status_says(writable: bool, changes: dict[str, Any], words: str) -> None:
-    assert words in acks.line({"writable": writable, "semi_sync": {**SAID, **changes}})
+    assert words in acks_line({"writable": writable, "semi_sync": {**SAID, **changes}})
 
 
 def test_under_async_the_status_says_nothing_of_it() -> None:
-    assert acks.line({"writable": True, "semi_sync": None}) == acks.line({"writable": False}) == ""
+    assert acks_line({"writable": True, "semi_sync": None}) == acks_line({"writable": False}) == ""
 
 
 def test_the_node_itself_is_found_in_a_status() -> None:

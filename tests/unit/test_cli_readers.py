@@ -25,6 +25,7 @@ from vipguard.model.policy import Policy, Replication
 from vipguard.model.reading import Giving, ReaderEvidence, ReaderState
 from vipguard.render import shipped
 from vipguard.render.keepalived import keepalived_conf
+from vipguard.render.reader_text import reader_lines
 
 POLICY = replace(
     healthy.POLICY, file="/etc/vipguard/vipguard.toml", replication=Replication(password="x"), readers=(READER,)
@@ -61,7 +62,7 @@ NOBODY_HAS_IT = ReaderEvidence(ELSEWHERE, track="1")
     ],
 )
 def test_the_status_has_a_line_for_each(reader: dict[str, Any], words: str) -> None:
-    assert f"reader reader1 10.73.0.101/24: {words}" in "".join(reading.lines({"readers": [reader]}))
+    assert f"reader reader1 10.73.0.101/24: {words}" in "".join(reader_lines({"readers": [reader]}))
 
 
 @pytest.mark.parametrize(
@@ -130,4 +131,4 @@ def test_one_look_says_what_it_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert reading.finding(seen, None).rule == "reader-ready"
     status = {"readers": [told(ReaderEvidence())]}
     reading.look(POLICY, status["readers"])
-    assert "HERE" in reading.lines(status)[0]
+    assert "HERE" in reader_lines(status)[0]

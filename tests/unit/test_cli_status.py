@@ -21,6 +21,7 @@ from vipguard.cli import status as command
 from vipguard.cli import status_screen
 from vipguard.cli.main import run
 from vipguard.model.memory import Memory
+from vipguard.render import status_text
 
 Status = dict[str, Any]
 STORY = [
@@ -75,30 +76,30 @@ def _open(status: Status, name: str, writable: bool | None) -> Status:
 
 
 def test_a_healthy_pair_is_fine_and_complains_of_nothing(healthy_pair: Status) -> None:
-    assert command.judge(healthy_pair) == (0, "")
+    assert status_text.judge(healthy_pair) == (0, "")
 
 
 def test_no_writer_has_its_own_code_and_sentence(healthy_pair: Status) -> None:
-    assert command.judge(_open(healthy_pair, "db1", False)) == (3, "no writer is seen from here")
+    assert status_text.judge(_open(healthy_pair, "db1", False)) == (3, "no writer is seen from here")
 
 
 def test_no_writer_names_who_was_not_seen(healthy_pair: Status) -> None:
     closed = _open(_open(healthy_pair, "db1", False), "db2", None)
-    assert command.judge(closed) == (3, "no writer is seen from here; not seen: db2")
+    assert status_text.judge(closed) == (3, "no writer is seen from here; not seen: db2")
 
 
 def test_two_writers_have_their_own_code_and_are_named(healthy_pair: Status) -> None:
-    assert command.judge(_open(healthy_pair, "db2", True)) == (4, "2 nodes are writable: db1, db2")
+    assert status_text.judge(_open(healthy_pair, "db2", True)) == (4, "2 nodes are writable: db1, db2")
 
 
 def test_a_silent_agent_has_its_own_code_beside_one_writer(healthy_pair: Status) -> None:
     silent = {**healthy_pair, "agent": "silent", "agent_reason": "no agent listens at /x"}
-    assert command.judge(silent) == (5, "the agent of this node is silent: no agent listens at /x")
+    assert status_text.judge(silent) == (5, "the agent of this node is silent: no agent listens at /x")
 
 
 def test_a_silent_agent_does_not_hide_two_writers(healthy_pair: Status) -> None:
     silent = {**_open(healthy_pair, "db2", True), "agent": "silent", "agent_reason": "why"}
-    code, complaint = command.judge(silent)
+    code, complaint = status_text.judge(silent)
     assert code == 4
     assert "the agent of this node is silent" in complaint
 
@@ -138,7 +139,7 @@ def test_a_lag_that_is_not_known_is_no_number(healthy_pair: Status) -> None:
 def test_a_server_that_is_not_running_is_no_writer_and_says_why(healthy_pair: Status) -> None:
     healthy_pair["nodes"][1].update(server="absent", reason="refused", writable=None)
     assert "absent: refused" in _line(healthy_pair, "db2")
-    assert command.judge(healthy_pair) == (0, "")
+    assert status_text.judge(healthy_pair) == (0, "")
 
 
 def test_a_dead_keepalived_is_said_in_the_place_of_a_state(healthy_pair: Status) -> None:
@@ -187,7 +188,7 @@ def test_on_a_terminal_it_is_a_table_with_a_column_for_each_node(
     [(0.0042, "4 ms"), (1.25, "1.2 s"), (119, "119.0 s"), (600, "10 min"), (90000, "25 h")],
 )
 def test_a_duration_has_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert command.duration(seconds) == text
+    assert status_text.duration(seconds) == text
 
 
 # -- the command

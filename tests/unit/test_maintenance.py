@@ -21,12 +21,12 @@ from vipguard.cli import maintenance as cli
 from vipguard.cli.app import App
 from vipguard.cli.maintenance import Duration
 from vipguard.cli.moving import Moved
-from vipguard.cli.status import maintenance_line
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.memory import Memory
 from vipguard.model.policy import Policy
+from vipguard.render.status_text import maintenance_line
 
 OUT = (Maintenance("db1", 1_700_000_000, None, "new disk"),)
 PEER_OUT = (Maintenance("db2", 1_700_000_000, None, "new disk"),)

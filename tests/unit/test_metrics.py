@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vipguard.agent.tally import BUCKETS_S, Tally
 from vipguard.errors import CouldNotDo, Silent
 from vipguard.export import metrics, textfile
-from vipguard.export.source import Source
+from vipguard.export.source import Seen, Source
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
@@ -151,7 +151,26 @@ def test_a_silent_agent_is_none_with_its_reason() -> None:
         raise Silent("the agent did not answer")
 
     source = Source("/nowhere", silent)
-    assert source.get() is None and source.reason == "the agent did not answer"
+    assert source.look() == Seen(None, "the agent did not answer", None)
+
+
+def test_since_when_an_agent_is_silent_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[dict[str, Any] | None] = [{"node": "db1"}, None]
+    monkeypatch.setattr("vipguard.export.source.FRESH_S", 0.0)
+
+    def ask(_: str, within_s: float) -> dict[str, Any]:
+        answer = answers.pop(0)
+        if answer is None:
+            raise Silent("the agent did not answer")
+        return answer
+
+    source = Source("/nowhere", ask)
+    answered_at = source.look().answered_at
+    assert answered_at is not None and source.look() == Seen(None, "the agent did not answer", answered_at)
+
+
+def test_stories_that_cannot_be_had_are_a_reason() -> None:
+    assert Source("/nowhere/agent.sock").stories() == "no agent listens at /nowhere/agent.sock"
 
 
 # -- the file

@@ -1,6 +1,7 @@
 """Who asks the agent, and what may they? The local socket: one line in, one line out, never blocking the agent.
 
-Root may command (`hook`), the group vipguard may read (`check`, `status`); the kernel says who asks (SO_PEERCRED).
+Root may command (`hook`), the group vipguard may read (`check`, `status`, `stories`); the kernel says who asks
+(SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..log import get_logger
 CLIENTS_MAX = 32
 CLIENT_S_MAX = 1.0
 _LINE_BYTES_MAX = 256
-_READING = ("check", "status")
+_READING = ("check", "status", "stories")
 _log = get_logger("control")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import CHECKS, lag
 from ..model.evidence import Channel, ServerFacts
-from ..model.finding import NO_THRESHOLDS, Finding
+from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
 from ..model.witness import endpoint
@@ -52,7 +52,8 @@ def snapshot(world: World, now_s: float, version: str, story: list[dict[str, Any
 def _finding(found: Finding, took_s: float | None) -> dict[str, Any]:
     numbers = {perf.label: perf.value for perf in found.perf}
     said = {"outcome": found.outcome.name.lower(), "rule": found.rule, "text": found.text, **numbers}
-    return {**said, "took_s": None if took_s is None else round(took_s, 6)}
+    limits = [_limits(perf) for perf in found.perf]
+    return {**said, "perf": limits, "took_s": None if took_s is None else round(took_s, 6)}
 
 
 def _took_s(world: World, check: str) -> float | None:
@@ -62,6 +63,12 @@ def _took_s(world: World, check: str) -> float | None:
     if check == "witness":
         return world.witness_took_s
     return world.server.seen_at_s - world.server.asked_at_s if world.server else None
+
+
+def _limits(perf: Perf) -> dict[str, Any]:
+    """The number as the plugins print it: the ranges in which it is no warning and not critical, null for none."""
+    warning, critical = (None if one is None else str(one) for one in (perf.warning, perf.critical))
+    return {"label": perf.label, "value": perf.value, "unit": perf.unit, "warning": warning, "critical": critical}
 
 
 def _waiting(world: World) -> str | None:

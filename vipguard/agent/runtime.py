@@ -24,6 +24,7 @@ from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
+from ..state.recent import Recent
 from . import readers, story
 from .alerts import Alerts
 from .control import Control
@@ -57,7 +58,8 @@ class Runtime:
         self._wake = Wake()
         os.makedirs(policy.paths.run, mode=0o750, exist_ok=True)
         os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
-        self.journal = Journal(policy.paths.journal)
+        self.recent = Recent(policy.paths.journal, policy.node)
+        self.journal = Journal(policy.paths.journal, self.recent if resident else None)
         self.story = story.Story(self.journal.put)
         self.tally = Tally()
         self.watch = Watch(policy, self.now, readers=resident)
@@ -202,6 +204,8 @@ class Runtime:
             return answer
         if command == "status":
             return self.status()
+        if command == "stories":
+            return self.recent.text
         if command in ("promote", "solo", "undamp", "lift"):
             self._commands.append(Command(command))
             self._wake_at_s = self.now()

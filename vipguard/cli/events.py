@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -181,16 +181,11 @@ class Shown:
         click.echo(json.dumps(entry) if self._json else entry_text(entry))
 
     def _story(self, story: Story) -> None:
+        from vipguard.model.story import as_plain
+
         from .events_text import story_text
 
         click.echo(json.dumps(as_plain(story, self._node)) if self._json else story_text(story, self._node))
-
-
-def as_plain(story: Story, node: str) -> dict[str, Any]:
-    """A story for programs: `rules` sorted, and what is not known is null."""
-    plain = asdict(story)
-    del plain["began_s"]
-    return {"node": node or None, **plain, "rules": sorted(story.rules)}
 
 
 def _run(tail: Tail, show: Shown, last: int | None, follow: bool) -> int:
@@ -238,8 +233,7 @@ def _draw(tail: Tail, chosen: Chosen, node: str, file: str, marks: Sequence[tupl
     from vipguard.errors import CouldNotDo
     from vipguard.model.story import REJOIN, stories
     from vipguard.render.story_svg import Mark, story_svg
-
-    from .events_text import headline
+    from vipguard.render.story_text import headline
 
     entries, unread = _split([*_poll(tail), *tail.leftover()])
     found = [story for story in stories(entries) if chosen.story(story)]

@@ -1,4 +1,4 @@
-"""`vipguard exporter`: this node's metrics for Prometheus, over HTTP or as a file for node_exporter."""
+"""`vipguard exporter`: this node's metrics for Prometheus, over HTTP or as a file for node_exporter; and its page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
 
     from vipguard.config import At
+    from vipguard.export.http import Content
     from vipguard.export.source import Source
     from vipguard.model.policy import Exporter, Policy
 
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Print the metrics once instead.")
 @pass_app
 def command(app: App, textfile: str | None, once: bool) -> int:
-    """Serve this node's metrics to Prometheus, until it is stopped.
+    """Serve this node's metrics to Prometheus and its status page to people, until it is stopped.
+
+    \b
+      /             the status page: the cluster, every check, the last takeovers
+      /metrics      for Prometheus
+      /status.json  what the agent says, for programs
+      /-/healthy    whether the exporter itself runs
 
     It asks the agent over its socket, never the database, and needs no right but the group vipguard. While the agent
-    is silent the metrics say so: vipguard_agent_up is 0.
+    is silent both say so: vipguard_agent_up is 0.
 
     \b
     For example:
@@ -69,21 +76,43 @@ def _metrics(policy: Policy, source: Source, accept: str) -> tuple[str, bytes]:
     return content_type, encoder(registry)
 
 
+def _page(policy: Policy, source: Source) -> Content:
+    import time
+
+    from vipguard.export.http import Content
+    from vipguard.export.page import HEADERS, page
+
+    seen = source.look()
+    stories = source.stories() if seen.status is not None else ""
+    return Content("text/html", page(policy, seen, stories, time.time()).encode(), HEADERS)
+
+
+def _json(policy: Policy, source: Source) -> Content:
+    import json
+
+    from vipguard.export.http import Content
+    from vipguard.export.page import raw
+
+    return Content("application/json", json.dumps(raw(policy, source.look())).encode() + b"\n")
+
+
 def _serve(policy: Policy, source: Source) -> int:
     import signal
     import threading
 
     from vipguard.config import At
     from vipguard.errors import CouldNotDo
-    from vipguard.export.http import Server
+    from vipguard.export.http import Content, Server
     from vipguard.log import get_logger
 
     told = policy.exporter
     at = At(policy.file) / "exporter"
     address = told.address or policy.me.address
     pages = {
-        "/metrics": lambda accept: _metrics(policy, source, accept),
-        "/-/healthy": lambda _: ("text/plain", b"ok\n"),
+        "/": lambda _: _page(policy, source),
+        "/metrics": lambda accept: Content(*_metrics(policy, source, accept)),
+        "/status.json": lambda _: _json(policy, source),
+        "/-/healthy": lambda _: Content("text/plain", b"ok\n"),
     }
     try:
         server = Server(address, told.port, pages, tls=_tls(told, at), login=_login(told, at))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vipguard.render.status_text import maintenance_line
+
 from .app import App, pass_app
-from .status import maintenance_line
 
 if TYPE_CHECKING:
     from vipguard.model.maintenance import Maintenance

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipguard.errors import ConfigError, CouldNotLook, VipguardError
 from vipguard.model.finding import Finding, Outcome, Perf
+from vipguard.render.reader_text import reader_nowhere, reader_where
 
 if TYPE_CHECKING:
     from vipguard.checks.reader import Reading
@@ -15,40 +16,6 @@ if TYPE_CHECKING:
     from vipguard.model.sight import Sight
     from vipguard.model.verdict import Verdict
 
-NOT_SEEN = "not seen from here"
-
-
-def lines(status: Mapping[str, Any]) -> list[str]:
-    """One for each reader address: where it is, and whether this node could serve it."""
-    found = []
-    for reader in status.get("readers") or ():
-        first = max(reader["nodes"], key=lambda node: node["priority"])["node"]
-        home = f", belongs on {first}" if reader["holder"] not in (None, first) else ""
-        found.append(f"reader {reader['name']} {reader['address']}: {where(reader)}{home}; {_could(reader)}")
-    return found
-
-
-def where(reader: Mapping[str, Any]) -> str:
-    if reader["here"]:
-        giving = f", being given to {reader['giving_to']}" if reader["giving_to"] else ""
-        return f"HERE{giving}"
-    if reader["holder"] is None:
-        return "NOWHERE" if _nowhere(reader) else NOT_SEEN
-    return f"on {reader['holder'] or 'another node'}"
-
-
-def _could(reader: Mapping[str, Any]) -> str:
-    if not reader["mine"]:
-        return "this node never has it"
-    if reader["rule"] is None:
-        return "whether this node can serve it is " + NOT_SEEN
-    wait = reader["wait_s"]
-    more = (
-        f", to be well for {wait:g} s more"
-        if wait and reader["eligibility"] == "eligible" and not reader["here"]
-        else ""
-    )
-    return f"{reader['eligibility']} ({reader['rule']}): {reader['text']}{more}"
 
 
 def look(policy: Policy, readers: list[dict[str, Any]]) -> None:
@@ -80,23 +47,18 @@ def finding(readers: Sequence[Mapping[str, Any]], name: str | None) -> Finding:
         )
     told = [(*_judge(reader), reader) for reader in chosen]
     outcome, rule, _ = max(told, key=lambda one: one[0] if one[0] is not Outcome.UNKNOWN else 1.5)
-    text = ", ".join(f"{reader['name']} {where(reader)} ({rule})" for _, rule, reader in told)
+    text = ", ".join(f"{reader['name']} {reader_where(reader)} ({rule})" for _, rule, reader in told)
     here = sum(bool(reader["here"]) for reader in chosen)
     perf = (
         Perf("here", here),
         Perf("eligible", sum(reader["eligibility"] == "eligible" for reader in chosen)),
-        Perf("nowhere", sum(_nowhere(reader) for reader in chosen)),
+        Perf("nowhere", sum(reader_nowhere(reader) for reader in chosen)),
     )
     return Finding("reader", outcome, rule, text, perf)
 
 
-def _nowhere(reader: Mapping[str, Any]) -> bool:
-    """Seen by an agent, which hears the adverts of all holders."""
-    return reader["here"] is False and reader["holder"] is None and reader["track_file"] is not None
-
-
 def _judge(reader: Mapping[str, Any]) -> tuple[Outcome, str]:
-    if _nowhere(reader):
+    if reader_nowhere(reader):
         return Outcome.CRITICAL, "reader-nowhere"
     rule = str(reader["rule"] or "reader-not-seen")
     if reader["eligibility"] is None or reader["eligibility"] == "undetermined":

@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .status import BAD, HEADINGS, STORY_LINES, head, rows, tail
-
-LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
+from vipguard.render.status_text import BAD, HEADINGS, STORY_LINES, head, is_loud, rows, tail
 
 
 def show(status: Mapping[str, Any]) -> None:
@@ -35,12 +33,8 @@ def rich_parts(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> lis
         table.add_row(Text(heading, style="dim"), *(Text(*row[index]) for row in by_node))
     lines = tail(status, story_lines)
     notes = [line for line in lines if line.startswith("  ")]
-    parts += [table, *(Text(line, style=BAD if _bad(line) else "") for line in lines if line not in notes)]
+    parts += [table, *(Text(line, style=BAD if is_loud(line) else "") for line in lines if line not in notes)]
     return [*parts, _story(notes)] if notes else parts
-
-
-def _bad(line: str) -> bool:
-    return line.startswith(LOUD) or (line.startswith("reader ") and ": NOWHERE" in line)
 
 
 def _story(notes: Sequence[str]) -> Table:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VipguardError
-from .status import STORY_LINES, ask, judge, plain, stamp
+from ..render.status_text import STORY_LINES, judge, stamp
+from .status import ask, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..log import get_logger
 
@@ -22,8 +22,18 @@ VISITORS_MAX = 64
 PATIENCE_S = 5.0  # for a visitor to say what it wants, and to take the answer
 _log = get_logger("exporter")
 
-#: path: what is there, as (content type, body); it gets the request's Accept header
-Pages = Mapping[str, Callable[[str], tuple[str, bytes]]]
+
+
+class Content(NamedTuple):
+    """What is there: its type, and its bytes; with headers of its own."""
+
+    kind: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+#: path: what is there; it gets the request's Accept header
+Pages = Mapping[str, Callable[[str], Content]]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -40,25 +50,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         if not self.server.may(self.headers.get("Authorization", "")):
-            self._send(HTTPStatus.UNAUTHORIZED, "text/plain", b"name and password, please\n", body)
+            self._send(HTTPStatus.UNAUTHORIZED, Content("text/plain", b"name and password, please\n"), body)
             return
         page = self.server.pages.get(self.path.partition("?")[0])
         if page is None:
-            there = ", ".join(self.server.pages)
-            self._send(HTTPStatus.NOT_FOUND, "text/plain", f"not here; what there is: {there}\n".encode(), body)
+            there = f"not here; what there is: {', '.join(self.server.pages)}\n"
+            self._send(HTTPStatus.NOT_FOUND, Content("text/plain", there.encode()), body)
             return
-        self._send(HTTPStatus.OK, *page(self.headers.get("Accept", "")), body)
+        try:
+            content = page(self.headers.get("Accept", ""))
+        except Exception as exc:  # a status of another shape than any that is known: the visitor is told, and the log
+            _log.error("defect", rule="unexpected-error", page=self.path.partition("?")[0], error=repr(exc))
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, Content("text/plain", b"this cannot be shown now\n"), body)
+            return
+        self._send(HTTPStatus.OK, content, body)
 
-    def _send(self, code: HTTPStatus, kind: str, content: bytes, body: bool) -> None:
+    def _send(self, code: HTTPStatus, content: Content, body: bool) -> None:
+        kind = content.kind
         self.send_response(code)
         if code is HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", 'Basic realm="vipguard"')
         self.send_header("Content-Type", kind if "charset" in kind or "/" not in kind else f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content.body)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in content.headers:
+            self.send_header(name, value)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            self.wfile.write(content.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug("request", rule="http", said=format % args, visitor=self.client_address[0])

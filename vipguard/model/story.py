@@ -7,7 +7,7 @@ says which belong together. What began and has no end (the agent was stopped, th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 Entry = Mapping[str, Any]
@@ -99,6 +99,10 @@ class Stories:
             self._rejoin = None if self._rejoin in rebooted else self._rejoin
         return rebooted + self._feed(entry)
 
+    def trim(self, most: int) -> None:
+        """Of a story under way that has more steps, keep its beginning and its end."""
+        self._main, self._rejoin = _trimmed(self._main, most), _trimmed(self._rejoin, most)
+
     def _feed(self, entry: Entry) -> list[Story]:
         what = str(entry["what"])
         done: list[Story] = []
@@ -157,6 +161,30 @@ def stories(entries: Iterable[Entry]) -> list[Story]:
     for entry in entries:
         found += teller.feed(entry)
     return sorted([*found, *teller.open], key=lambda story: story.at)
+
+
+def _trimmed(story: Story | None, most: int) -> Story | None:
+    if story is None or len(story.steps) <= most:
+        return story
+    return replace(story, steps=(*story.steps[: most // 2], *story.steps[-(most // 2) :]))
+
+
+def as_plain(story: Story, node: str) -> dict[str, Any]:
+    """A story for programs: `rules` sorted, and what is not known is null."""
+    plain = asdict(story)
+    del plain["began_s"]
+    return {"node": node or None, **plain, "rules": sorted(story.rules)}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Story:
+    """The story that `as_plain` told, perhaps by another version of it. Raises ValueError for what is none."""
+    known = {one.name for one in fields(Story)}
+    try:
+        told = {key: value for key, value in plain.items() if key in known}
+        steps = tuple(Step(**{one.name: step[one.name] for one in fields(Step)}) for step in plain["steps"])
+        return Story(**{**told, "steps": steps, "rules": frozenset(plain["rules"])})
+    except (AttributeError, KeyError, TypeError) as exc:
+        raise ValueError(f"this is no story: {exc!r}") from exc
 
 
 def _new(kind: str, entry: Entry) -> Story:

@@ -10,11 +10,13 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..log import get_logger
+from .recent import Recent
 
 BYTES_MAX = 4_000_000
 QUEUED_MAX = 2000
@@ -25,8 +27,9 @@ _log = get_logger("journal")
 class Journal:
     """The journal at `path`; the file before the present one is kept as `PATH.1`."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, recent: Recent | None = None) -> None:
+        """`recent` is fed with every entry, by this thread."""
+        self._path, self._recent = path, recent
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUED_MAX)
         self._failing = False
         self._dropped = 0
@@ -50,6 +53,8 @@ class Journal:
         self._thread.join(within_s)
 
     def _run(self) -> None:
+        if self._recent is not None:
+            self._tell(self._recent.begin)
         while (entry := self._queue.get()) is not None:
             try:
                 self._append(entry)
@@ -58,6 +63,16 @@ class Journal:
                 if not self._failing:
                     self._failing = True
                     _log.error("journal", rule="journal-unwritable", path=self._path, reason=exc.strerror)
+            if self._recent is not None:
+                self._tell(partial(self._recent.feed, entry))
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        """A mistake in the telling must cost no entry."""
+        try:
+            what()
+        except Exception as exc:
+            self._recent = None
+            _log.error("defect", rule="unexpected-error", effect="stories", error=repr(exc))
 
     def _append(self, entry: dict[str, Any]) -> None:
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
