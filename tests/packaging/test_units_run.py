@@ -26,13 +26,14 @@ witness.addresses = ["127.0.0.73"]
 """
 FETCH = 'import urllib.request as r; print(r.urlopen("http://127.0.0.71:9728/metrics").read().decode())'
 FETCH_PAGE = FETCH.replace("/metrics", "/")
-# as README.md installs them, with sys.prefix for /opt/vipguard; each answer goes into a file of its own below /out
+# as README.md installs them, with this environment at /opt/vipguard, where no home hides it;
+# each answer goes into a file of its own below /out
 WALK = f"""
-cd {sys.prefix}/share/vipguard/systemd
+cd /opt/vipguard/share/vipguard/systemd
 cp -r vipguard-* keepalived.service.d /etc/systemd/system/
 install -D -m 0644 -t /etc/sysusers.d sysusers.d/*
 install -D -m 0644 -t /etc/tmpfiles.d tmpfiles.d/*
-sed -i 's,/usr/bin/vipguard,{sys.prefix}/bin/vipguard,; s,/usr/share,{sys.prefix}/share,' \\
+sed -i 's,/usr/bin/vipguard,/opt/vipguard/bin/python3 -P -m vipguard,; s,/usr/share,/opt/vipguard/share,' \\
     /etc/systemd/system/vipguard-*.service
 mkdir -p /etc/vipguard /var/lib/prometheus/node-exporter
 chmod 700 /etc/vipguard
@@ -93,6 +94,7 @@ def walked() -> Iterator[Path]:
     (out / "walk").write_text(WALK)
     (out / "vipguard.toml").write_text(CONFIG)
     argv = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", f"--machine=vgt{os.getpid()}"]
+    binds = [f"--bind={out}:/out", f"--bind-ro={sys.prefix}:/opt/vipguard"]
     with contextlib.ExitStack() as stack:
         stack.callback(subprocess.run, ["rm", "-rf", "--one-file-system", str(folder)], check=True)
         _mount(stack, memory, "tmpfs", "mode=755")
@@ -101,7 +103,7 @@ def walked() -> Iterator[Path]:
         _mount(stack, root, "overlay", f"lowerdir=/,upperdir={memory}/upper,workdir={memory}/work")
         (root / "etc/systemd/system/walk.service").write_text(UNIT)
         done = subprocess.run(
-            [*argv, f"--directory={root}", f"--bind={out}:/out", "-b", "systemd.unit=walk.service"],
+            [*argv, f"--directory={root}", *binds, "--boot", "systemd.unit=walk.service"],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=150, check=False,
         )  # fmt: skip
         assert (out / "left").exists(), f"{done.stdout}\n{done.stderr}\n{(out / 'log').read_text()[-5000:]}"
