@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+import shown
 from guarded import Guarded
-from prometheus_client.parser import text_string_to_metric_families
+from shown import exporters, metrics
 from stand_in import REPOSITORY
 
 from vipguard.cli.check import NAMES
@@ -169,18 +167,6 @@ def test_the_plugin_of_the_manual_tells_one_writer_from_none(guarded: Guarded) -
         guarded.lab.wait(lambda: node.run(argv, check=False).returncode == 2, 10, "no writer to be seen")
 
 
-def metrics(node: Node) -> dict[tuple[str, str], float]:
-    """(name, the one label of its own): value."""
-    code, text = ask(node, "exporter", "--once")
-    assert code == 0
-    found = {}
-    for family in text_string_to_metric_families(text):
-        for one in family.samples:
-            own = [value for label, value in one.labels.items() if label not in ("cluster", "node")]
-            found[one.name.removeprefix("vipguard_"), ",".join(own)] = one.value
-    return found
-
-
 def test_the_metrics_follow_a_takeover(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
     before, there = metrics(standby), metrics(writer)
@@ -199,35 +185,14 @@ def test_the_metrics_follow_a_takeover(guarded: Guarded) -> None:
         assert metrics(standby) == {("agent_up", ""): 0}
 
 
-FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())"
-
-
-@contextmanager
-def exporters(guarded: Guarded) -> Iterator[None]:
-    """One on each node, as the units run them."""
-    processes = [
-        node.space.spawn([*node.vipguard_argv, "exporter"], node.directory / "log" / "exporter.log")
-        for node in guarded.lab.nodes.values()
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.signal(signal.SIGKILL)
-
-
 def test_the_status_page_of_either_node_says_who_writes_before_and_after_a_move(guarded: Guarded) -> None:
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
-
-    def page(node: Node) -> str:
-        """As a browser gets it, from the clients' network; "" where nobody answers."""
-        url = f"http://{node.address}:9728/"
-        return lab.client_space.run([sys.executable, "-c", FETCH, url], check=False).stdout
+    page = partial(shown.page, lab)
 
     def say(words: str) -> bool:
         return all(f'<span id="sentence">{words}</span>' in page(node) for node in lab.nodes.values())
 
-    with exporters(guarded):
+    with exporters(lab):
         lab.wait(lambda: say(f"{writer.name} writes."), 15, "both pages to name the writer")
         assert f"<li>VIP {lab.spec.vip}" in page(standby)
         for words in (
