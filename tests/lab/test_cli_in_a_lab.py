@@ -84,7 +84,8 @@ def test_status_without_an_agent_says_so_and_shows_the_pair(guarded: Guarded) ->
 def _has_seen(guarded: Guarded, node: Node) -> bool:
     status = guarded.status(node)
     own = status["nodes"][0]
-    return status["agent"] == "answers" and own["lag_rule"] == "lag-seen" and own["errant"] is not None
+    lag_seen = own["lag_rule"] in ("lag-heartbeat", "lag-seen")
+    return status["agent"] == "answers" and lag_seen and own["errant"] is not None
 
 
 def test_the_agent_remembers_the_lag_and_the_comparison_of_a_dead_source(guarded: Guarded) -> None:

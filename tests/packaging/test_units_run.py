@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,13 @@ nodes.db1 = { address = "127.0.0.71", priority = 200 }
 nodes.db2 = { address = "127.0.0.72", priority = 180 }
 mysql = { socket = "/run/mysqld/mysqld.sock", password_file = "/etc/vipguard/password" }
 witness.addresses = ["127.0.0.73"]
+exporter = { user = "prometheus", password_file = "/etc/vipguard-exporter/password" }
 """
-FETCH = 'import urllib.request as r; print(r.urlopen("http://127.0.0.71:9728/metrics").read().decode())'
+LOGIN = b64encode(b"prometheus:known").decode()
+FETCH = (
+    'import urllib.request as r; q = r.Request("http://127.0.0.71:9728/metrics",'
+    f' headers=dict(Authorization="Basic {LOGIN}")); print(r.urlopen(q).read().decode())'
+)
 FETCH_PAGE = FETCH.replace("/metrics", "/")
 # as README.md installs them, with this environment at /opt/vipguard, where no home hides it;
 # each answer goes into a file of its own below /out
@@ -39,6 +45,9 @@ mkdir -p /etc/vipguard /var/lib/prometheus/node-exporter
 chmod 700 /etc/vipguard
 (umask 077; echo secret >/etc/vipguard/password; cp /out/vipguard.toml /etc/vipguard/)
 systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+
+install -d -m 0750 -g vipguard /etc/vipguard-exporter
+echo known | install -m 0640 -g vipguard /dev/stdin /etc/vipguard-exporter/password
 
 systemctl start vipguard-agent vipguard-exporter
 for unit in vipguard-agent vipguard-exporter; do systemctl is-active $unit; done >/out/active

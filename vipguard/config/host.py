@@ -82,7 +82,7 @@ def secret(at: At, path: str) -> str:
             _closed_to_others(at, path, os.fstat(file.fileno()))
             content = file.read(4096)
     except PermissionError as exc:
-        raise at.wrong(f"names {path}, which you may not read", "run this as root") from exc
+        raise at.wrong(f"names {path}, which you may not read", "run this as root, or let this user read it") from exc
     except OSError as exc:
         remedy = "write the password in it, mode 0600"
         raise at.wrong(f"names {path}, which cannot be read ({exc.strerror or exc})", remedy) from exc
