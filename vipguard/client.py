@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import Absent, CouldNotDo, CouldNotLook, Silent
 
 _ANSWER_BYTES_MAX = 4_000_000
+_T = TypeVar("_T")
 
 
 def ask(path: str, command: str, deadline_s: float) -> str:
@@ -49,23 +50,20 @@ def ask(path: str, command: str, deadline_s: float) -> str:
 
 def status(path: str, deadline_s: float) -> dict[str, Any]:
     """The agent's status (agent/report.py says what is in it). Raises as `ask`, and CouldNotLook for no JSON."""
-    text = ask(path, "status", deadline_s)
-    try:
-        answer = json.loads(text)
-    except ValueError as exc:
-        raise CouldNotLook(f"the agent's status at {path} is no JSON") from exc
-    if not isinstance(answer, dict):
-        raise CouldNotLook(f"the agent's status at {path} is no JSON object")
-    return answer
+    return _told(path, "status", dict, deadline_s)
 
 
 def stories(path: str, deadline_s: float) -> list[Any]:
     """The last stories, oldest first, in the form of `model.story.as_plain`. Raises as `status`."""
-    text = ask(path, "stories", deadline_s)
+    return _told(path, "stories", list, deadline_s)
+
+
+def _told(path: str, what: str, kind: type[_T], deadline_s: float) -> _T:
+    text = ask(path, what, deadline_s)
     try:
         answer = json.loads(text)
     except ValueError as exc:
-        raise CouldNotLook(f"the agent's stories at {path} are no JSON") from exc
-    if not isinstance(answer, list):
-        raise CouldNotLook(f"the agent's stories at {path} are no JSON list")
+        raise CouldNotLook(f"the agent's answer to {what} at {path} is no JSON") from exc
+    if not isinstance(answer, kind):
+        raise CouldNotLook(f"the agent's answer to {what} at {path} is another kind of JSON")
     return answer

@@ -1,14 +1,8 @@
-"""How is an effect carried out? Each in its worker, with the sessions that the workers keep.
-
-Every lane is one thread with its own queue, so a call that hangs until its deadline delays nothing but its own kind.
-A worker never decides: it does, looks, and reports a value or that it failed.
-"""
+"""How is an effect carried out? Each in its lane, with the sessions that the lanes keep."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -46,7 +40,8 @@ from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
 from ..state import store
 from .alerts import environment
-from .event import Claimed, Did, Failed, Looked, Prepared
+from .event import Claimed, Did, Looked, Prepared
+from .lanes import Lanes
 from .reader_hands import ReaderHands
 from .world import Flight
 
@@ -56,44 +51,12 @@ DROP_S_MAX = 1.0  # for rolling back what a dead source left half sent
 _log = get_logger("agent")
 
 
-class Worker(threading.Thread):
-    """One lane: carries out its flights in order and reports each."""
-
-    def __init__(
-        self, name: str, carry_out: Callable[[do.Effect], object], post: Callable[[Did], None]
-    ) -> None:
-        super().__init__(name=name, daemon=True)
-        self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
-        self._carry_out, self._post = carry_out, post
-
-    def put(self, flight: Flight | None) -> None:
-        self._queue.put(flight)
-
-    def run(self) -> None:
-        while (flight := self._queue.get()) is not None:
-            result: object
-            try:
-                result = self._carry_out(flight.effect)
-            except CouldNotDo as exc:
-                result = Failed(str(exc), exc.refused)
-            except VipguardError as exc:
-                result = Failed(str(exc))
-            except (
-                Exception
-            ) as exc:  # a defect of ours must not kill the lane: the step failed, the node stays closed
-                _log.error(
-                    "defect", rule="unexpected-error", effect=type(flight.effect).__name__, error=repr(exc)
-                )
-                result = Failed(f"unexpected error: {exc!r}")
-            self._post(Did(flight.number, flight.effect, result))
-
-
 class Hands:
     """All workers of one agent. `post` takes their reports, from any thread; `now` is CLOCK_BOOTTIME in seconds."""
 
     def __init__(self, policy: Policy, now: Callable[[], float], post: Callable[[Did], None]) -> None:
-        self.policy, self._now, self._post = policy, now, post
-        self._workers: dict[str, Worker] = {}
+        self.policy, self._now = policy, now
+        self._lanes = Lanes(self.carry_out, post)
         self._tls = tls = Tls.of(policy.mysql)
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
@@ -116,16 +79,11 @@ class Hands:
 
     def start(self, flight: Flight) -> None:
         """Hand a flight to its lane."""
-        lane = flight.effect.worker
-        if lane not in self._workers:
-            self._workers[lane] = Worker(f"vipguard-{lane}", self.carry_out, self._post)
-            self._workers[lane].start()
-        self._workers[lane].put(flight)
+        self._lanes.start(flight)
 
     def close(self) -> None:
         """Let the workers end; what hangs ends with the process."""
-        for worker in self._workers.values():
-            worker.put(None)
+        self._lanes.close()
 
     def told(self, now_s: float) -> dict[str, float | None]:
         """What the workers count: announcements sent, and how long ago the memory was written."""
