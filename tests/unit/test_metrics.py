@@ -54,6 +54,7 @@ def test_every_metric_has_a_sample_in_a_full_status() -> None:
         ("eligible", {"rule": "holder-healthy"}, 1),
         ("replication_thread_running", {"channel": "", "thread": "io"}, 1),
         ("replication_thread_running", {"channel": "", "thread": "sql"}, 0),
+        ("replication_drained", {"channel": ""}, 1),
         ("replication_lag_seconds", {"method": "seen"}, 0.5),
         ("errant_gtids", {}, 0),
         ("diverged", {}, 0),

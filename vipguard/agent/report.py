@@ -225,6 +225,7 @@ def _threads(channels: Any) -> list[dict[str, Any]] | None:
             "io": c.io,
             "sql": c.sql_running,
             "lag_s": c.lag_s,
+            "applied": c.applied,
             "error": c.sql_error or c.io_error,
         }
         for c in channels

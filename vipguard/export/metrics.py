@@ -80,6 +80,13 @@ METRICS: tuple[Metric, ...] = (
         ("channel", "thread"),
     ),
     Metric(
+        "replication_drained",
+        "gauge",
+        "Has all been applied that was received? A takeover waits for it.",
+        of.drained,
+        ("channel",),
+    ),
+    Metric(
         "replication_lag_seconds",
         "gauge",
         "How far this node is behind. method: heartbeat, behind the writer; seen, by the server's word; last-good, when"

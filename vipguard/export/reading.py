@@ -129,6 +129,12 @@ def threads(status: Status) -> Iterator[Sample]:
         yield (thread["channel"], "sql"), float(bool(thread["sql"]))
 
 
+def drained(status: Status) -> Iterator[Sample]:
+    for thread in _own(status).get("threads") or ():
+        if thread.get("applied") is not None:
+            yield (thread["channel"],), float(thread["applied"])
+
+
 def lag(status: Status) -> Iterator[Sample]:
     own = _own(status)
     method = str(own.get("lag_rule")).removeprefix("lag-")
