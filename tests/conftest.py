@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("mariadb", "mysql"),
         help="Of tests/lab, only what runs with this flavor; what has no flavor goes with mariadb.",
     )
+
+
+def pytest_configure() -> None:
+    """Who ends a run by SIGTERM, as `timeout` does, gets it cleaned up as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
