@@ -18,6 +18,7 @@ from vipguard.agent import heartbeat as deciding
 from vipguard.checks import lag, move, writer
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, DiskEvidence, SemiSync, ServerFacts
+from vipguard.model.gtid import GtidSet
 from vipguard.model.heartbeat import Beats, Behind, Row, lag_s
 from vipguard.model.policy import Node, Policy
 from vipguard.model.sight import GoodLag, Sight
@@ -26,6 +27,7 @@ from vipguard.session import heartbeat as words
 
 S = 1_000_000
 EVERY_S = 0.5
+AHEAD = GtidSet.parse("mariadb", "1-1-5,2-2-80")  # of db2; db1 has up to 2-2-70
 WRITERS = Beats(100 * S, (Row(2, 100 * S, 10 * S),))
 
 
@@ -134,10 +136,11 @@ def test_a_limit_below_what_it_can_tell_makes_nobody_flap() -> None:
 
 def test_a_planned_move_asks_it_too() -> None:
     far, near = (replace(healthy.FACTS, beats=rows(Row(2, at * S, 10 * S))) for at in (93, 100))
-    stuck = replace(CHANNEL, lag_s=50.0)
-    assert not move._lag("db1", (CHANNEL,), far, PEER_FACTS, WRITERS, EVERY_S).fine
-    assert move._lag("db1", (stuck,), near, PEER_FACTS, WRITERS, EVERY_S).fine
-    assert not move._lag("db1", (stuck,), near, PEER_FACTS, WRITERS, 0.0).fine, "off: by Seconds_Behind"
+    stuck, writer = replace(CHANNEL, lag_s=50.0), replace(PEER_FACTS, gtid=AHEAD)
+    assert not move._lag("db1", (CHANNEL,), far, writer, WRITERS, EVERY_S).fine
+    assert move._lag("db1", (stuck,), near, writer, WRITERS, EVERY_S).fine
+    assert not move._lag("db1", (stuck,), near, writer, WRITERS, 0.0).fine, "off: by Seconds_Behind"
+    assert move._lag("db1", (stuck,), far, PEER_FACTS, WRITERS, EVERY_S).fine, "it has everything"
 
 
 # -- a standby's agent
@@ -150,11 +153,12 @@ def beaten(facts: ServerFacts, at_s: float, since_s: float = 900.0) -> ServerFac
 
 
 def follower(behind_s: float) -> Core:
-    """db1 follows db2, which beats; db1 has what that wrote `behind_s` ago."""
+    """db1 follows db2, which writes and beats; db1 has what that wrote `behind_s` ago."""
     agent = core.standby()
     assert agent.facts is not None
     assert agent.peer is not None
-    agent.peer, agent.facts = beaten(agent.peer, 1000.0), beaten(agent.facts, 1000.0 - behind_s)
+    agent.peer = beaten(replace(agent.peer, gtid=AHEAD), 1000.0)
+    agent.facts = beaten(agent.facts, 1000.0 - behind_s)
     agent.wait(0.3)
     return agent
 
@@ -172,6 +176,13 @@ def test_the_standby_sees_its_lag_behind_the_writer() -> None:
     far = follower(12.0)
     assert far.world.verdict is not None
     assert far.world.verdict.rule == "lag-exceeded"
+
+
+def test_who_has_all_that_the_writer_had_is_not_behind_an_idle_one_that_beat_long_ago() -> None:
+    agent = follower(4.0)
+    agent.peer = replace(agent.peer, gtid=healthy.GTIDS, beats=Beats(9000 * S))  # type: ignore[type-var]
+    agent.wait(0.3)
+    assert measured(agent) == ("lag-heartbeat", 0.0)
 
 
 def test_a_writer_that_is_read_after_this_node_makes_no_lag() -> None:
@@ -235,10 +246,28 @@ def beating(policy: Policy = healthy.POLICY) -> Core:
     return agent
 
 
-def beats_in(agent: Core, seconds: float) -> int:
-    """How many are sent, each done at once."""
+def write(agent: Core, *, standby: bool = True) -> None:
+    """A client writes, and `standby` has it at once."""
+    assert agent.facts is not None
+    assert agent.peer is not None
+    number = agent.facts.gtid.parts[0][2][-1][1] + 1
+    agent.facts = replace(agent.facts, gtid=GtidSet.parse("mariadb", f"1-1-{number},2-2-70"))
+    if standby:
+        agent.peer = replace(agent.peer, gtid=agent.facts.gtid)
+
+
+def half_a_second_of_writes(agent: Core) -> None:
+    for _ in range(5):
+        write(agent)
+        agent.wait(0.1)
+
+
+def beats_in(agent: Core, seconds: float, *, writes: bool = True) -> int:
+    """How many are sent, each done at once, while a client writes."""
     count, until_s = 0, agent.now + seconds
     while agent.now < until_s - 1e-9:
+        if writes and agent.peer is not None:
+            write(agent)
         agent.wait(0.1)
         while agent.sent(do.Beat):
             agent.do(do.Beat)
@@ -246,9 +275,27 @@ def beats_in(agent: Core, seconds: float) -> int:
     return count
 
 
+def test_an_idle_writer_beats_once_more_and_then_has_nothing_to_tell() -> None:
+    agent = beating()
+    assert beats_in(agent, 2.0, writes=False) <= 1
+    assert beats_in(agent, 5.0, writes=False) == 0
+    write(agent)
+    assert beats_in(agent, 5.0, writes=False) == 1
+
+
+def test_an_idle_writer_beats_on_while_the_standby_lacks_something() -> None:
+    agent = beating()
+    beats_in(agent, 2.0, writes=False)
+    write(agent, standby=False)
+    assert beats_in(agent, 5.0, writes=False) == 10
+    agent.peer = replace(agent.peer, gtid=agent.facts.gtid)  # type: ignore[type-var,union-attr]
+    beats_in(agent, 1.0, writes=False)
+    assert beats_in(agent, 5.0, writes=False) == 0
+
+
 def test_a_writer_with_a_standby_beats_at_its_interval() -> None:
     agent = beating()
-    agent.wait(0.5)
+    half_a_second_of_writes(agent)
     (sent,) = agent.sent(do.Beat)
     assert isinstance(sent, do.Beat)
     assert sent.opener == core.OPENER
@@ -259,7 +306,7 @@ def test_a_writer_with_a_standby_beats_at_its_interval() -> None:
 
 def test_a_beat_that_fails_is_said_by_nobody_and_the_next_is_due() -> None:
     agent = beating()
-    agent.wait(0.5)
+    half_a_second_of_writes(agent)
     agent.fail(do.Beat)
     assert not [note for note in agent.notes if note.level != "debug" and "effect-failed" in note.rule]
     assert beats_in(agent, 0.6) == 1

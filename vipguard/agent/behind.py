@@ -37,6 +37,8 @@ def _behind(world: World, node: str, writers: ServerEvidence, evidence: ServerEv
     theirs, facts, every_s = writers.facts, evidence.facts, world.policy.limits.heartbeat_s
     if theirs is None or facts is None or not every_s:
         return None
+    if facts.flavor == theirs.flavor and facts.gtid.contains(theirs.gtid):  # an idle writer does not beat
+        return Behind(0.0, node)
     lag_s = heartbeat.lag_s(theirs.server_id, theirs.beats, facts.beats, every_s)
     return None if lag_s is None else Behind(round(lag_s, 3), node)
 

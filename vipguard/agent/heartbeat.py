@@ -1,13 +1,14 @@
-"""When does the writer beat? Only in answer to good news, so that a beat makes no node diverge.
+"""When does the writer beat? While there is a lag to tell, and in answer to good news: no node diverges by it.
 
 What a writer writes while it is cut off, nobody has, and it returns diverged. So a beat is sent when a standby that
 receives from here has answered this very moment, and no other candidate is out of sight; the window is as short as the
-way of one transaction. Who has nobody does not beat, and the replicas' lag is then what their servers say.
+way of one transaction. And where nobody wrote since the last one, and that standby has everything, there is nothing
+to tell: an idle writer does not beat. Who has nobody does not either; the lag is then what the replicas' servers say.
 """
 
 from __future__ import annotations
 
-from ..model.effect import Beat, ProbePeer
+from ..model.effect import Beat, ProbePeer, ProbeServer
 from ..model.evidence import Answer
 from ..model.sight import PeerSight
 from ..notify import semi_sync
@@ -24,16 +25,39 @@ def keep(draft: Draft, event: Event) -> None:
     """On a peer's answer: a beat, when it is due and nothing speaks against it."""
     world = draft.world
     every_s, phase = world.policy.limits.heartbeat_s, world.phase
-    if not every_s or not isinstance(event, Did) or not isinstance(event.effect, ProbePeer):
+    if not every_s or not isinstance(event, Did) or not isinstance(phase, Writing) or phase.opener is None:
         return
-    if not isinstance(phase, Writing) or phase.opener is None:
+    if isinstance(event.effect, Beat):
+        draft.set(beat_done_s=draft.now_s)
+    elif isinstance(event.effect, ProbeServer):
+        _compare(draft)
+    if not isinstance(event.effect, ProbePeer):
         return
     if draft.now_s - world.beat_s < every_s - world.policy.limits.probe_s / 2:
         return  # answers come once in probe_s
     peer = world.peers.get(event.effect.node)
-    if peer is not None and _receives(draft, peer) and _all_seen(draft) and _at_ease(draft, phase.opener):
-        draft.set(beat_s=draft.now_s)
+    if peer is None or not _something_to_tell(draft, peer):
+        return
+    if _receives(draft, peer) and _all_seen(draft) and _at_ease(draft, phase.opener):
+        draft.set(beat_s=draft.now_s, beat_done_s=None, beat_gtid=None)
         draft.send(Beat(BEAT_S, phase.opener, draft.now_s + NEWS_S))
+
+
+def _compare(draft: Draft) -> None:
+    """What the server had when it was asked first after the last beat."""
+    world, server = draft.world, draft.world.server
+    if world.beat_gtid is not None or server is None or server.facts is None:
+        return
+    if world.beat_done_s is not None and server.asked_at_s >= world.beat_done_s:
+        draft.set(beat_gtid=server.facts.gtid)
+
+
+def _something_to_tell(draft: Draft, peer: PeerSight) -> bool:
+    """Has somebody written since the last beat, or lacks this peer anything of what was here?"""
+    own, theirs = (seen.facts if seen else None for seen in (draft.world.server, peer.evidence))
+    if own is None or theirs is None:
+        return False
+    return own.gtid != draft.world.beat_gtid or not theirs.gtid.contains(own.gtid)
 
 
 def _receives(draft: Draft, peer: PeerSight) -> bool:

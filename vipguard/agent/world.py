@@ -154,7 +154,8 @@ class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
-    row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last.
+    row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
+    had ended, `beat_gtid`: what the server had when it was asked first after that.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so.
     """
@@ -189,6 +190,8 @@ class World:
     good_lag: GoodLag | None = None
     behind: Behind | None = None
     beat_s: float = 0.0
+    beat_done_s: float | None = None
+    beat_gtid: GtidSet | None = None
     errant: GtidSet | None = None
     compared: bool = False
     clean: KeptClean | None = None

@@ -115,7 +115,9 @@ def _lag(
     """By the writer's `beats` of the same look, which may have come a little later: less than what is let pass."""
     lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
     behind = its.gtid.minus(theirs.gtid).count()
-    lag_s = heartbeat.lag_s(its.server_id, beats, theirs.beats, every_s) if every_s else None
+    lag_s = None
+    if every_s:
+        lag_s = heartbeat.lag_s(its.server_id, beats, theirs.beats, every_s) if behind else 0.0
     if lag_s is None and lags and len(lags) == len(channels):
         lag_s = max(lags)
     if lag_s is None:
