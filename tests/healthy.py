@@ -30,6 +30,8 @@ POLICY = Policy(
     nodes=(Node("db1", "10.73.0.11", 200, 1), Node("db2", "10.73.0.12", 180, 2)),
     witnesses=("10.73.0.1",),
 )
+#: Without a heartbeat: the lag is what the server says.
+BEATLESS = replace(POLICY, limits=replace(POLICY.limits, heartbeat_s=0.0))
 GTIDS = GtidSet.parse("mariadb", "1-1-5,2-2-70")
 NOTHING = GtidSet.empty("mariadb")
 CHANNEL = Channel(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import core
 import pytest
 from core import Core
-from healthy import CHANNEL, GTIDS, POLICY, STANDBY, WRITER_FACTS, with_facts
+from healthy import BEATLESS, CHANNEL, GTIDS, POLICY, STANDBY, WRITER_FACTS, with_facts
 
 from vipguard.agent.event import Claimed
 from vipguard.agent.world import Closing, Handing, Invited
@@ -289,6 +289,7 @@ SEEN = replace(STANDBY, policy=POLICY)
 def _rules(**target: object) -> dict[str, bool]:
     """db1 is to take over from db2, seen from db1."""
     seen = with_facts(SEEN, **target)
+    seen = replace(seen, policy=BEATLESS)
     return {line.rule: line.fine for line in move.examine("db2", "db1", seen, seen)}
 
 

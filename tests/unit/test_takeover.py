@@ -14,7 +14,7 @@ from core import (
     taker,
     writer,
 )
-from healthy import FACTS, GTIDS, NOW_S, POLICY, TAKER
+from healthy import BEATLESS, FACTS, GTIDS, NOW_S, POLICY, TAKER
 
 from vipguard.agent.event import Claimed, Failed, Prepared
 from vipguard.agent.world import Taking, Writing
@@ -135,7 +135,7 @@ def test_a_claimed_node_leaves_the_vip_to_the_taker() -> None:
 
 
 def test_a_node_that_lags_too_far_behind_does_not_begin() -> None:
-    core = standby()
+    core = standby(BEATLESS)
     channel = replace(FACTS.channels[0], lag_s=60.0) if FACTS.channels else None
     assert core.facts is not None and channel is not None
     core.facts = replace(core.facts, channels=(channel,))

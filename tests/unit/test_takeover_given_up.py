@@ -13,7 +13,7 @@ from core import (
     standby,
     taker,
 )
-from healthy import GTIDS, POLICY
+from healthy import BEATLESS, GTIDS, POLICY
 
 from vipguard.agent.event import AddressSeen, Claimed, Tick
 from vipguard.agent.world import Closing, Flight, Taking
@@ -151,7 +151,7 @@ def test_an_opening_of_an_earlier_takeover_completes_no_later_one() -> None:
 
 
 def test_a_memory_written_for_another_reason_reserves_no_epoch() -> None:
-    core = bereft()
+    core = bereft(BEATLESS)
     core.now += 0.4
     core.wait(6.0)
     keeping = core.take(do.Remember)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from core import CLOSED_FACTS, PEER_FACTS, Core, guarded_writer, standby, taker
-from healthy import CHANNEL, POLICY
+from healthy import BEATLESS, CHANNEL, POLICY
 
 from vipguard.agent.event import Heard, Reconfigured, Tick
 from vipguard.agent.fold import fold, see_address, see_peer, see_server
@@ -95,7 +95,7 @@ def test_a_peer_that_stopped_answering_is_no_longer_known_eligible() -> None:
 
 
 def test_the_last_good_lag_outlives_the_source() -> None:
-    core = standby()
+    core = standby(BEATLESS)
     assert core.facts is not None
     core.facts = replace(core.facts, channels=(replace(CHANNEL, lag_s=2.0),))
     core.look()
@@ -107,7 +107,7 @@ def test_the_last_good_lag_outlives_the_source() -> None:
 
 
 def test_a_source_that_is_seen_and_not_received_makes_the_lag_grow() -> None:
-    core = standby()
+    core = standby(BEATLESS)
     assert core.facts is not None
     core.facts = replace(core.facts, channels=(replace(CHANNEL, io="connecting", lag_s=None),))
     core.wait(12.0)
