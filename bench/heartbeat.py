@@ -69,7 +69,8 @@ def _turn(lab: Lab, writer: Node, standby: Node, watched_s: float, into: Turn) -
     }  # fmt: skip
     with lab.client(rate=FEW_S) as client:
         client.wait_acks(1)
-        before, written, began_s = {name: cpu_s(one) for name, one in daemons.items()}, _binlog(writer), time.monotonic()
+        before, written = {name: cpu_s(one) for name, one in daemons.items()}, _binlog(writer)
+        began_s = time.monotonic()
         time.sleep(watched_s)
         elapsed_s = time.monotonic() - began_s
         for name, one in daemons.items():
