@@ -15,11 +15,11 @@ FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], t
 
 
 def metrics(node: Node) -> dict[tuple[str, str], float]:
-    """(name, the one label of its own): value."""
+    """(name, the values of its own labels in the order of their names): value."""
     found = {}
     for family in text_string_to_metric_families(node.vipguard("exporter", "--once").stdout):
         for one in family.samples:
-            own = [value for label, value in one.labels.items() if label not in ("cluster", "node")]
+            own = [value for label, value in sorted(one.labels.items()) if label not in ("cluster", "node")]
             found[one.name.removeprefix("vipguard_"), ",".join(own)] = one.value
     return found
 
