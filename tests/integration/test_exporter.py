@@ -104,12 +104,37 @@ def test_with_a_certificate_it_speaks_tls_alone(tmp_path: Path, agent: Agent) ->
             get(port)
 
 
+def test_another_method_is_refused_in_a_line_of_text(tmp_path: Path, agent: Agent) -> None:
+    with exporter(tmp_path) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("POST", "/metrics")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Content-Type")) == (501, "text/plain; charset=utf-8")
+        assert b"<" not in answer.read()
+
+
+def test_a_silent_agent_is_named_beside_a_single_look(tmp_path: Path) -> None:
+    config = tmp_path / "vipguard.toml"
+    config.write_text(CONFIG.format(run=tmp_path, port=free_port(), more=""))
+    argv = [sys.executable, "-P", "-m", "vipguard", "--config", str(config), "exporter"]
+    done = subprocess.run([*argv, "--once"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0 and "vipguard_agent_up" in done.stdout
+    assert "rule=agent-silent" in done.stderr and f"no agent listens at {tmp_path}" in done.stderr
+    for wrong in (["--textfile", ""], ["--textfile", str(tmp_path), "--once"]):
+        done = subprocess.run([*argv, *wrong], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 2 and "--textfile" in done.stderr
+
+
 def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, agent: Agent) -> None:
     port = free_port()
     config = tmp_path / "vipguard.toml"
     for more, code, said in (
-        ('tls_certificate = "/nowhere.pem"', 2, "exporter.tls_certificate: names /nowhere.pem"),
+        ('tls_certificate = "/nowhere.pem"\ntls_key = "/nokey.pem"', 2, "exporter.tls_certificate: names /nowhere.pem"),
+        (f'tls_certificate = "{config}"\ntls_key = "/nokey.pem"', 2, "exporter.tls_key: names /nokey.pem"),
+        (f'tls_certificate = "{config}"\ntls_key = "{config}"', 2, "exporter.tls_key: cannot be used with"),
+        ('tls_certificate = "/nowhere.pem"', 2, "exporter.tls_key: is missing"),
         ('user = "prometheus"', 2, "exporter.password_file: is missing"),
+        ('password_file = "/nowhere"', 2, "exporter.user: is missing"),
         ('address = "192.0.2.1"', 3, "cannot listen at 192.0.2.1"),
     ):
         config.write_text(CONFIG.format(run=tmp_path, port=port, more=more))

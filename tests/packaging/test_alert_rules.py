@@ -66,7 +66,11 @@ RISES = "0x20 1x20"
 
 #: What is wrong, against the healthy pair, for each alert; a value None leaves the series out.
 WRONG: dict[str, dict[str, str | None]] = {
-    "VipguardNoWriter": {f'vipguard_role{{{DB1},role="writer"}}': "0"},
+    "VipguardNoWriter": {
+        f'vipguard_role{{{DB1},role="writer"}}': "0",
+        f"vipguard_writers_seen{{{DB1}}}": "0",
+        f"vipguard_writers_seen{{{DB2}}}": "0",
+    },
     "VipguardTwoWriters": {f"vipguard_writable{{{DB2}}}": "1"},
     "VipguardVipWithoutWritableDatabase": {f"vipguard_writable{{{DB1}}}": None},
     "VipguardWritableWithoutVip": {f"vipguard_vip_present{{{DB1}}}": "0"},
@@ -83,6 +87,8 @@ WRONG: dict[str, dict[str, str | None]] = {
     "VipguardFenceFailed": {f"vipguard_fence_failures_total{{{DB2}}}": RISES},
     "VipguardAgentSilent": {f"vipguard_agent_up{{{DB2}}}": "0"},
     "VipguardNotScraped": {'up{job="vipguard",instance="db2:9728"}': "0"},
+    "VipguardNothingScraped": {f"vipguard_agent_up{{{DB1}}}": None, f"vipguard_agent_up{{{DB2}}}": None},
+    "VipguardTextfileOld": {'node_textfile_mtime_seconds{instance="db2:9100",file="/x/vipguard.prom"}': "-200"},
     "VipguardKeepalivedDead": {f"vipguard_keepalived_up{{{DB2}}}": "0"},
     "VipguardWitnessLost": {f'vipguard_witness_up{{{DB2},witness="10.0.0.1"}}': "0"},
     "VipguardDuplicateAddress": {f"vipguard_duplicate_address{{{DB1}}}": "1"},
@@ -102,7 +108,9 @@ WRONG: dict[str, dict[str, str | None]] = {
 def fired(tmp_path: Path, wrong: dict[str, str | None]) -> set[str]:
     """The names of the alerts that fire after ten minutes of it, by promtool: it is asked for what does not fire."""
     series = {**HEALTHY, **wrong}
-    values = {name: value if value in (None, RISES) else f"{value}{STEADY}" for name, value in series.items()}
+    values = {
+        name: value if value is None or " " in value else f"{value}{STEADY}" for name, value in series.items()
+    }
     inputs = [{"series": name, "values": value} for name, value in values.items() if value is not None]
     tests: dict[str, Any] = {
         "rule_files": [str(RULES)],
@@ -152,7 +160,33 @@ def test_who_is_out_on_purpose_alerts_nobody(tmp_path: Path) -> None:
         f'vipguard_eligible{{{DB2},rule="maintenance"}}': "0",
         f"vipguard_maintenance{{{DB2}}}": "1",
     }
-    assert "VipguardStandbyCannotTakeOver" not in fired(tmp_path, out)
+    assert not {"VipguardStandbyCannotTakeOver", "VipguardNobodyCanTakeOver"} & fired(tmp_path, out)
+
+
+SILENT_DB1: dict[str, str | None] = {name: None for name in HEALTHY if 'node="db1"' in name}
+
+
+def test_a_writer_whose_agent_alone_is_dead_is_still_the_writer(tmp_path: Path) -> None:
+    """The other node sees that it writes."""
+    found = fired(tmp_path, {**SILENT_DB1, f"vipguard_agent_up{{{DB1}}}": "0"})
+    assert "VipguardAgentSilent" in found and "VipguardNoWriter" not in found
+
+
+def test_a_standby_that_is_unfit_by_one_rule_after_the_other_is_told_of(tmp_path: Path) -> None:
+    by_turns: dict[str, str | None] = {f'vipguard_eligible{{{DB2},rule="candidate-ready"}}': None}
+    by_turns[f'vipguard_eligible{{{DB2},rule="lag-exceeded"}}'] = "0 0 stale stale " * 10
+    by_turns[f'vipguard_eligible{{{DB2},rule="replication-broken"}}'] = "_ _ 0 0 stale stale " + "0 0 stale stale " * 9
+    assert "VipguardStandbyCannotTakeOver" in fired(tmp_path, by_turns)
+
+
+def test_a_paused_cluster_is_told_of_by_the_pause_alone(tmp_path: Path) -> None:
+    out = {
+        f'vipguard_eligible{{{DB2},rule="candidate-ready"}}': None,
+        f'vipguard_eligible{{{DB2},rule="cluster-paused"}}': "0",
+        f"vipguard_cluster_paused{{{DB1}}}": "1",
+        f"vipguard_cluster_paused{{{DB2}}}": "1",
+    }
+    assert not {"VipguardStandbyCannotTakeOver", "VipguardNobodyCanTakeOver"} & fired(tmp_path, out)
 
 
 def test_every_alert_names_metrics_that_exist_a_severity_and_its_runbook() -> None:

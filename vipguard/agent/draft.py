@@ -43,12 +43,12 @@ class Draft:
             Flight(0, Note(0.0, what, rule, level, tuple(numbers.items())), self.now_s, self.now_s)
         )
 
-    def say(self, topic: str, rule: str, level: str = "info", **numbers: object) -> None:
-        """Note a standing fact once, and again only when its rule changed."""
+    def say(self, topic: str, rule: str, level: str = "info", *, what: str = "", **numbers: object) -> None:
+        """Note a standing fact once, and again only when its rule changed; as `what` if the topic has another name."""
         if self.world.said.get(topic) == rule:
             return
         self.set(said={**self.world.said, topic: rule})
-        self.note(topic, rule, level, **numbers)
+        self.note(what or topic, rule, level, **numbers)
 
     def forget(self, topic: str) -> None:
         if topic in self.world.said:

@@ -110,7 +110,8 @@ def expire(draft: Draft) -> None:
         if draft.now_s > flight.until_s:
             land(draft, key)
             late = Did(flight.number, flight.effect, None)
-            draft.say(f"late:{key}", "worker-late", "warning", deadline_s=flight.effect.deadline_s)
+            within_s = flight.effect.deadline_s
+            draft.say(f"late:{key}", "worker-late", "warning", what="late", of=key, deadline_s=within_s)
             failure = Failed("no report within its deadline")
             if isinstance(flight.effect, OfReader | MarkWriter):
                 readers.did(draft, flight.effect, failure)

@@ -43,6 +43,8 @@ def command(app: App, textfile: str | None, once: bool) -> int:
     """
     from vipguard.export.source import Source
 
+    if textfile is not None and (once or not textfile):
+        raise click.UsageError("--textfile wants a directory" if not once else "--textfile and --once: choose one")
     policy = app.policy(secrets=False)
     source = Source(policy.paths.agent_socket)
     if textfile is not None:
@@ -117,7 +119,8 @@ def _serve(policy: Policy, source: Source) -> int:
     try:
         server = Server(address, told.port, pages, tls=_tls(told, at), login=_login(told, at))
     except OSError as exc:
-        raise CouldNotDo(f"cannot listen at {address} port {told.port}: {exc.strerror or exc}", refused=True) from exc
+        where = f"cannot listen at {address} port {told.port}: {exc.strerror or exc}"
+        raise CouldNotDo(f"{where}; choose another exporter.address or exporter.port", refused=True) from exc
     log = get_logger("exporter")
     log.info("exporter", rule="listening", address=address, port=server.server_port, tls=bool(told.tls_certificate))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -133,11 +136,20 @@ def _tls(told: Exporter, at: At) -> ssl.SSLContext | None:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, path in (("tls_certificate", told.tls_certificate), ("tls_key", told.tls_key)):
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as exc:
+            remedy = "name a PEM file that this process can read: docs/metrics.md has where"
+            raise (at / name).wrong(f"names {path}, which cannot be read ({exc.strerror})", remedy) from exc
     try:
-        context.load_cert_chain(told.tls_certificate, told.tls_key or None)
-    except (OSError, ssl.SSLError) as exc:
-        problem = f"names {told.tls_certificate}, which cannot be used ({exc.strerror or exc})"
-        raise (at / "tls_certificate").wrong(problem, "name a PEM file, and its key as exporter.tls_key") from exc
+        context.load_cert_chain(told.tls_certificate, told.tls_key)
+    except ssl.SSLError as exc:
+        why = "it is not this certificate's" if "MISMATCH" in str(exc) else "one of the two is no PEM of that kind"
+        problem = f"cannot be used with exporter.tls_certificate: {why}"
+        remedy = "name a certificate and its own key, both as PEM, the key unencrypted"
+        raise (at / "tls_key").wrong(problem, remedy) from exc
     return context
 
 

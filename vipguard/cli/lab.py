@@ -179,6 +179,7 @@ def enter(node_name: str, argv: tuple[str, ...], name: str) -> None:
     from vipguard.lab import Lab
 
     node = _chosen(Lab.open(name), node_name)
+    argv = argv[1:] if argv[:1] == ("--",) else argv
     words = [*node.vipguard_argv, *argv[1:]] if argv[:1] == ("vipguard",) else argv or ["/bin/bash"]
     inside = node.space.argv(words)
     os.execvpe(inside[0], inside, node.space.person_environment())

@@ -95,6 +95,11 @@ def _exporter(at: At, exporter: model.Exporter) -> None:
         raise (at / "port").wrong(f"is {exporter.port}", f"choose 1 to {PORT_MAX}")
     if exporter.user and not exporter.password_file:
         raise (at / "password_file").wrong("is missing", "name the file with the password of exporter.user")
+    if exporter.password_file and not exporter.user:
+        raise (at / "user").wrong("is missing", "name who comes with the password of exporter.password_file")
+    if exporter.tls_certificate and not exporter.tls_key:
+        remedy = "name the file with the certificate's key; the same file, where it holds both"
+        raise (at / "tls_key").wrong("is missing", remedy)
     if ":" in exporter.user:
         raise (at / "user").wrong(f"is {shown(exporter.user)}", "choose a name without a colon")
     if exporter.tls_key and not exporter.tls_certificate:

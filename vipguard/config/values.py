@@ -72,7 +72,8 @@ def value(at: At, hint: Any, given: Any) -> Any:
     if hint in (int, float) and not (math.isfinite(given) and given > 0):
         if given == 0 and at.path.rpartition(".")[2] in _MAY_BE_ZERO:
             return given
-        raise at.wrong(f"is {shown(given)}", "write a number above zero")
+        zero = ", or 0" if at.path.rpartition(".")[2] in _MAY_BE_ZERO else ""
+        raise at.wrong(f"is {shown(given)}", f"write a number above zero{zero}")
     return given
 
 

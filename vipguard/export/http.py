@@ -79,6 +79,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if body:
             self.wfile.write(content.body)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """In one line of text, as every other answer."""
+        self.close_connection = True
+        status = HTTPStatus(code)
+        said = Content("text/plain", f"{message or status.phrase}\n".encode(), (("Connection", "close"),))
+        self._send(status, said, body=self.command != "HEAD")
+
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug("request", rule="http", said=format % args, visitor=self.client_address[0])
 

@@ -127,7 +127,9 @@ METRICS: tuple[Metric, ...] = (
         of.noted("warning", "may-be-lost"),
     ),
     Metric("takeover_seconds", "histogram", "Completed takeovers, from the VIP to the epoch row.", of.takeover),
-    Metric("takeover_step_seconds", "histogram", "Steps of completed takeovers.", of.takeover_steps, ("step",)),
+    Metric(
+        "takeover_step_seconds", "histogram", "Steps of takeovers, of those given up too.", of.takeover_steps, ("step",)
+    ),
     Metric(
         "client_stall_estimate_seconds",
         "gauge",

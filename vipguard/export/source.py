@@ -10,9 +10,11 @@ from typing import Any
 
 from .. import client
 from ..errors import VipguardError
+from ..log import get_logger
 
 ASK_S = 0.3
 FRESH_S = 0.5
+_log = get_logger("exporter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Source:
         self._socket, self._ask = socket, ask
         self._lock, self._stories_lock = threading.Lock(), threading.Lock()
         self._at_s = self._stories_at_s = float("-inf")
-        self._seen = Seen(None, "not asked yet", None)
+        self._seen, self._silent = Seen(None, "not asked yet", None), False
         self._stories: list[Any] | str = "not asked yet"
 
     def get(self) -> dict[str, Any] | None:
@@ -49,8 +51,18 @@ class Source:
                     self._seen = Seen(self._ask(self._socket, ASK_S), "", time.time())
                 except VipguardError as exc:
                     self._seen = Seen(None, str(exc), self._seen.answered_at)
+                self._say()
                 self._at_s = time.monotonic()
             return self._seen
+
+    def _say(self) -> None:
+        """One line for each change."""
+        silent = self._seen.status is None
+        if silent and not self._silent:
+            _log.warning("agent", rule="agent-silent", reason=self._seen.reason)
+        elif not silent and self._silent:
+            _log.info("agent", rule="agent-answers")
+        self._silent = silent
 
     def stories(self) -> list[Any] | str:
         """The last stories, or why there are none."""

@@ -25,5 +25,6 @@ def write(directory: str, content: bytes) -> str:
             os.unlink(part)
             raise
     except OSError as exc:
-        raise CouldNotDo(f"cannot write {path}: {exc.strerror or exc}", refused=True) from exc
+        remedy = "name the directory of node_exporter's --collector.textfile.directory"
+        raise CouldNotDo(f"cannot write {path}: {exc.strerror or exc}; {remedy}", refused=True) from exc
     return path
