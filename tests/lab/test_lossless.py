@@ -276,7 +276,7 @@ def test_a_demotion_while_a_commit_waits_acknowledges_nothing(lossless: Guarded)
     with lossless.receiver_stopped(standby):
         lossless.wait_track(standby, "0")
         with Commit(writer, -6) as commit:
-            time.sleep(0.3)
+            lab.wait(lambda: lossless.own(writer)["semi_sync"]["waiting"] == 1, 10, "the commit to wait")
             with faults.kill_keepalived(writer):
                 lossless.wait_said(writer, "event=closing", "rule=keepalived-dead")
                 lossless.wait_said(writer, "event=kill", "rule=not-closed-in-time")
