@@ -108,10 +108,12 @@ class Daemon(ABC):
         return running
 
     def kill9(self) -> None:
-        """SIGKILL, all its processes; returns when they are gone."""
+        """SIGKILL, all its processes; returns when they are gone. Stopped first: a child of keepalived's that hears of
+        its parent's death would say goodbye."""
         identities = self.all_identities()
-        for identity in identities:
-            identity.signal(signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for identity in identities:
+                identity.signal(number)
         wait_until(lambda: not any(one.alive for one in identities), 20, f"the death of {self}")
 
     def terminate(self, within_s: float = 30.0) -> None:
