@@ -7,13 +7,12 @@ import json
 import os
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pymysql
 
-from vipguard.client import status as ask_status
+from vipguard import client
 from vipguard.errors import VipguardError
 from vipguard.lab import Lab, LabError, Node, WaitTimeout
 from vipguard.lab.client import Client
@@ -65,11 +64,8 @@ def _ready(lab: Lab) -> bool:
 
 def answers(node: Node) -> bool:
     """Does the agent answer on its socket? One that was just started may still wait for a one-shot to end."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
-        agent.settimeout(0.5)
-        agent.connect(str(node.path(f"{RUN}/agent.sock")))
-        agent.sendall(b"check\n")
-        return bool(agent.recv(64))
+    with contextlib.suppress(VipguardError):
+        return bool(client.ask(str(node.path(f"{RUN}/agent.sock")), "check", 0.5))
     return False
 
 
@@ -111,7 +107,7 @@ class Guarded:
     def status(self, node: Node) -> dict[str, Any]:
         """What `vipguard status --json` prints; of an agent that answers without the cost of a command."""
         with contextlib.suppress(VipguardError):
-            return ask_status(str(node.path(f"{RUN}/agent.sock")), 0.5)
+            return client.status(str(node.path(f"{RUN}/agent.sock")), 0.5)
         return dict(json.loads(node.vipguard("status", "--json", check=False).stdout))
 
     def own(self, node: Node) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..model import heartbeat
+from ..checks import lag
 from ..model.evidence import ServerEvidence
 from ..model.heartbeat import Behind
-from ..model.sight import PeerSight, epoch_of, is_writer
+from ..model.sight import Sight, is_writer
 from .world import World
 
 
@@ -34,12 +34,10 @@ def of_peer(world: World, name: str, evidence: ServerEvidence) -> Behind | None:
 
 
 def _behind(world: World, node: str, writers: ServerEvidence, evidence: ServerEvidence) -> Behind | None:
-    theirs, facts, every_s = writers.facts, evidence.facts, world.policy.limits.heartbeat_s
-    if theirs is None or facts is None or not every_s:
+    theirs, facts = writers.facts, evidence.facts
+    if theirs is None or facts is None:
         return None
-    if facts.flavor == theirs.flavor and facts.gtid.contains(theirs.gtid):  # an idle writer does not beat
-        return Behind(0.0, node)
-    lag_s = heartbeat.lag_s(theirs.server_id, theirs.beats, facts.beats, every_s)
+    lag_s = lag.behind_s(theirs, theirs.beats, facts, world.policy.limits.heartbeat_s)
     return None if lag_s is None else Behind(round(lag_s, 3), node)
 
 
@@ -47,13 +45,10 @@ def _writer(world: World, evidence: ServerEvidence) -> tuple[str, ServerEvidence
     """The writer as it was seen before `evidence`: read later it would seem further ahead than it was."""
     if is_writer(world.server):
         return world.policy.node, _before(evidence, world.server, world.server_before)
-    writers = [peer for peer in world.rivals.values() if is_writer(peer.evidence)]
+    writers = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals).newest_writers()
     if not writers:
         return None
-    newest: PeerSight = max(writers, key=lambda peer: epoch_of(peer.evidence))
-    if epoch_of(newest.evidence) < epoch_of(world.server):
-        return None
-    return newest.node.name, _before(evidence, newest.evidence, newest.before)
+    return writers[0].node.name, _before(evidence, writers[0].evidence, writers[0].before)
 
 
 def _before(evidence: ServerEvidence, *seen: ServerEvidence | None) -> ServerEvidence | None:

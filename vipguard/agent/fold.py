@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..checks import writer
+from ..checks import lag, writer
 from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
 from ..model.heartbeat import Behind
@@ -129,9 +129,8 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
         return world
     if not running:
         return world
-    lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
-    if len(lags) == len(channels):
-        return replace(world, good_lag=GoodLag(max(lags), evidence.seen_at_s, evidence.seen_at_s))
+    if (slowest := lag.slowest_s(channels)) is not None:
+        return replace(world, good_lag=GoodLag(slowest, evidence.seen_at_s, evidence.seen_at_s))
     if world.good_lag is not None:
         return replace(world, good_lag=replace(world.good_lag, source_s=evidence.seen_at_s))
     return world
@@ -149,12 +148,12 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
-    lag = behind.of_peer(world, name, evidence)
+    lagging = behind.of_peer(world, name, evidence)
     if evidence.facts is not None:
         channels = channels if evidence.facts.channels is None else evidence.facts.channels
         if channels is not None:  # what says most of it, its agent's lock, is seen in each round
             known = replace(evidence, facts=replace(evidence.facts, channels=channels))
-            eligible = _fit(world, known, name, lag)
+            eligible = _fit(world, known, name, lagging)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s
@@ -168,16 +167,16 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
-    seen = replace(seen, before=peer.evidence, behind=lag)
+    seen = replace(seen, before=peer.evidence, behind=lagging)
     world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
     return _compare(see_writer(world, seen))
 
 
-def _fit(world: World, evidence: ServerEvidence, name: str, lag: Behind | None) -> bool:
+def _fit(world: World, evidence: ServerEvidence, name: str, lagging: Behind | None) -> bool:
     told = evidence.facts.maintenance if evidence.facts else ()
     if of_node(told, name) or of_node(told, CLUSTER):
         return False
-    sight = Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lag)
+    sight = Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lagging)
     return writer.fit_from_afar(sight)
 
 

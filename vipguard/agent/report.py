@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..checks import CHECKS, lag
-from ..model.evidence import Channel, ServerFacts
+from ..model.evidence import ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
@@ -106,7 +106,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "lag_s": None if isinstance(world.phase, Writing) else measured.lag_s,
         "lag_rule": measured.rule,
         "lag_of": None if sight.behind is None else sight.behind.node,
-        "lag_seen_s": None if isinstance(world.phase, Writing) else _seen_lag(facts.channels if facts else None),
+        "lag_seen_s": None if isinstance(world.phase, Writing) else lag.slowest_s(facts.channels if facts else None),
         "threads": _threads(facts.channels if facts else None),
         "errant": None if sight.errant is None else str(sight.errant),
         "io_stopped_by_takeover": sight.io_stopped_by_us,
@@ -151,10 +151,10 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "rule": None,
         "text": None,
         "standing": None,
-        "lag_s": _seen_lag(peer.channels) if peer.behind is None else peer.behind.lag_s,
+        "lag_s": lag.slowest_s(peer.channels) if peer.behind is None else peer.behind.lag_s,
         "lag_rule": None,
         "lag_of": None if peer.behind is None else peer.behind.node,
-        "lag_seen_s": _seen_lag(peer.channels),
+        "lag_seen_s": lag.slowest_s(peer.channels),
         "threads": _threads(peer.channels),
         "errant": None,
         "io_stopped_by_takeover": None,
@@ -206,13 +206,6 @@ def _peer_semi_sync(facts: ServerFacts | None) -> dict[str, Any] | None:
 
 def _eligibility(eligible: bool) -> str:
     return "eligible" if eligible else "ineligible"
-
-
-def _seen_lag(channels: tuple[Channel, ...] | None) -> float | None:
-    """The slowest channel's Seconds_Behind; None where one says nothing."""
-    lags = [channel.lag_s for channel in channels or ()]
-    known = [lag_s for lag_s in lags if lag_s is not None]
-    return max(known) if known and len(known) == len(lags) else None
 
 
 def _threads(channels: Any) -> list[dict[str, Any]] | None:

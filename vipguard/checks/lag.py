@@ -8,10 +8,13 @@ age at the moment the source was last seen, and that all that was received is ap
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..model import heartbeat
+from ..model.evidence import Channel, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
-from ..model.heartbeat import RESOLUTION
+from ..model.heartbeat import RESOLUTION, Beats
 from ..model.ranges import Range
 from ..model.sight import Sight
 
@@ -36,15 +39,33 @@ def measure(sight: Sight) -> Lag:
     if behind is not None and behind.live:
         return Lag(behind.lag_s, HEARTBEAT, f"{behind.lag_s:g} s behind {behind.node}")
     if behind is None and all(channel.io == "running" for channel in facts.channels):
-        lags = [channel.lag_s for channel in facts.channels]
-        if any(lag is None for lag in lags):
+        slowest = slowest_s(facts.channels)
+        if slowest is None:
             return Lag(None, "lag-null", "the server says NULL: its SQL thread is not running")
-        slowest = max(lag for lag in lags if lag is not None)
         return Lag(slowest, "lag-seen", f"{slowest:g} s behind")
     if sight.good_lag is None:
         return Lag(None, "lag-never-seen", "the source is gone and no lag was seen while it lived")
     lag_s = round(sight.good_lag.at_loss_s, 3)
     return Lag(lag_s, "lag-last-good", f"{lag_s:g} s behind when its source was last seen")
+
+
+def slowest_s(channels: Sequence[Channel] | None) -> float | None:
+    """The slowest channel's Seconds_Behind; None where one says nothing, and without a channel."""
+    lags = [channel.lag_s for channel in channels or ()]
+    known = [lag_s for lag_s in lags if lag_s is not None]
+    return max(known) if known and len(known) == len(lags) else None
+
+
+def behind_s(writer: ServerFacts, beats: Beats | None, replica: ServerFacts, heartbeat_s: float) -> float | None:
+    """How far `replica` is behind the writer, whose rows are `beats`: not at all where it has all its GTIDs.
+
+    None where that says nothing, and without a heartbeat (`heartbeat_s` 0).
+    """
+    if not heartbeat_s:
+        return None
+    if replica.flavor == writer.flavor and replica.gtid.contains(writer.gtid):  # an idle writer does not beat
+        return 0.0
+    return heartbeat.lag_s(writer.server_id, beats, replica.beats, heartbeat_s)
 
 
 def limit_s(sight: Sight, lag: Lag, lag_s_max: float) -> float:

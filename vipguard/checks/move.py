@@ -9,6 +9,7 @@ from ..model.evidence import Channel, ServerEvidence, ServerFacts
 from ..model.heartbeat import Beats
 from ..model.maintenance import CLUSTER, of_node
 from ..model.sight import Sight, is_writer
+from . import lag
 
 LAG_S_MAX = 1.0
 BEHIND_MAX = 5000  # transactions: more would keep everybody waiting while they are applied
@@ -113,13 +114,10 @@ def _lag(
     every_s: float,
 ) -> Line:
     """By the writer's `beats` of the same look, which may have come a little later: less than what is let pass."""
-    lags = [channel.lag_s for channel in channels if channel.lag_s is not None]
     behind = its.gtid.minus(theirs.gtid).count()
-    lag_s = None
-    if every_s:
-        lag_s = heartbeat.lag_s(its.server_id, beats, theirs.beats, every_s) if behind else 0.0
-    if lag_s is None and lags and len(lags) == len(channels):
-        lag_s = max(lags)
+    lag_s = lag.behind_s(its, beats, theirs, every_s)
+    if lag_s is None:
+        lag_s = lag.slowest_s(channels)
     if lag_s is None:
         return Line("lag", f"the lag of {target} is not known", False)
     text = f"{target} is {lag_s:g} s and {behind} transactions behind"
