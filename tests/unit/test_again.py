@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,12 @@ def test_a_wait_of_a_fixture_is_run_again_too(tmp_path: Path) -> None:
 def test_the_pure_rooms_have_no_second_chance(tmp_path: Path) -> None:
     code, said = play(tmp_path, f"def test_one():\n    {SLOW['a wait that ran out']}\n", room="unit")
     assert code == 1 and "RERUN" not in said and "1 failed, 1 passed" in said, said
+
+
+def test_no_test_on_real_servers_asserts_a_law_by_a_plain_assertion() -> None:
+    """It would fail like any other: `lawful.py` has `nothing_lost`, `one_writer`, `watched` and `never_two`."""
+    plain = re.compile(r"^ *assert .*(\.lost\([^)]*\) == \[\]|two_writers_ms\(\) (==|<)).*$", re.MULTILINE)
+    counting = HERE / "lab" / "test_lab_counts.py"  # what is tested there is the counting
+    for path in [*(HERE / "lab").glob("*.py"), *HERE.glob("*.py")]:
+        found = plain.search(path.read_text(encoding="utf-8"))
+        assert found is None or path == counting, f"{path}: {found[0]}"
