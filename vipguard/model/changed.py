@@ -14,8 +14,8 @@ _new = object.__new__
 
 
 def replace(value: Value, **changes: Any) -> Value:
-    """`value` with `changes`; TypeError for a name that is no field. Without slots it has nothing but its fields, and no
-    `__post_init__`."""
+    """`value` with `changes`; TypeError for a name that is no field. Without slots it has no
+    `__post_init__` and nothing beside its fields."""
     fields = getattr(value, "__dict__", None)
     if fields is None:
         return dataclasses.replace(value, **changes)  # type: ignore[type-var]
