@@ -66,6 +66,7 @@ class Core:
         self.flights: list[Flight] = []
         self.notes: list[do.Note] = []
         self.heard: dict[str, float] = {}
+        self.gone: frozenset[str] = frozenset()  # whose agents say, on this node's server, that theirs is gone
 
     # -- events
 
@@ -176,6 +177,8 @@ class Core:
                 return evidence
             case do.ProbeDisk():
                 return DiskEvidence(self.now, 50_000_000_000, 90_000_000_000, True)
+            case do.AskGone():
+                return self.gone & frozenset(effect.peers)
             case do.Claim(node="db1"):
                 if self.facts is not None:
                     self.facts = replace(self.facts, claim_lock=OWN_CLAIM)

@@ -15,7 +15,7 @@ from vipguard.model.evidence import AddressEvidence
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .beating import beat
-from .looking import Steps, look, look_once_more, must, probe_disk, probe_peer, probe_server
+from .looking import Steps, ask_gone, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import (
     close_peer,
     close_server,
@@ -59,7 +59,8 @@ def prober(agent: Agent, node: str) -> Conn:
 
 def claim(agent: Agent, effect: do.Claim) -> Steps:
     conn, until_s = prober(agent, effect.node), agent.engine.now + effect.deadline_s
-    before = yield from look(agent, conn, effect.deadline_s, False)
+    own = conn is agent.claimer
+    before = yield from look(agent, conn, effect.deadline_s, False, gone=None if own else False)
     if not before.answered:
         return Claimed(None, before)
     name = agent.world.policy.claim_lock
@@ -156,6 +157,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.ProbeDisk: probe_disk,
     do.Look: look_once_more,
     do.AskArp: ask_arp,
+    do.AskGone: ask_gone,
     do.FindDuplicate: find_duplicate,
     do.Claim: claim,
     do.Release: release,

@@ -217,6 +217,7 @@ class Mysqld(Process):
             process=self.pid if local else None,
             fit_lock=self.holder(self.host.policy.fit_lock),
             beats=Beats(self.clock_us(), tuple(self.disk.beats.values())),
+            gone=frozenset(n for n in self.host.cluster.hosts if self.holder(self.host.policy.gone_lock(n))),
         )
 
     def channels(self) -> tuple[Channel, ...]:

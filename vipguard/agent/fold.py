@@ -24,6 +24,7 @@ from .event import (
     Tick,
     TrackSeen,
 )
+from .last_word import suspect
 from .world import Resting, Starting, World
 
 
@@ -142,7 +143,8 @@ def _being_rescued(channel: Channel) -> bool:
 
 
 def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
-    """A round of a peer's server. Any answer, a refusal too, is a sign of life, as of when it was asked for."""
+    """A round of a peer's server. Any answer, a refusal too, is a sign of life, as of when it was asked for. A refusal
+    is no answer from outside: this host's own firewall could have given it."""
     peer = world.peers.get(name)
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
@@ -158,6 +160,7 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     outside_s = world.outside_s
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
+    if evidence.answer is Answer.ANSWERED:
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
     if (
         is_writer(evidence) and world.good_lag is not None
@@ -237,14 +240,29 @@ def _hear(world: World, event: Heard) -> World:
             witnesses[address], took_s = sent_s, answered_s - sent_s
     for name, peer in peers.items():
         pinged = event.pings.get(peer.node.address)
-        advert_s = event.adverts.get(peer.node.address)
+        if (link := _link_address(world, event, peer)) is not None:
+            peers[name] = peer = replace(peer, link_address=link)
+        advert_s = event.adverts.get(peer.node.address) or event.adverts.get(peer.link_address or "")
         alive_s = max(peer.alive_s or 0.0, pinged[0] if pinged else 0.0, advert_s or 0.0)
         if alive_s > (peer.alive_s or 0.0):
             peers[name] = replace(peer, alive_s=alive_s, advert_s=advert_s if advert_s else peer.advert_s)
     return replace(world, witnesses=witnesses, witness_took_s=took_s, outside_s=outside_s, peers=peers)
 
 
+def _link_address(world: World, event: Heard, peer: PeerSight) -> str | None:
+    """Where the adverts of this node's priority come from, which no other node has; None where that is known."""
+    priority = peer.node.priority
+    found = [sender for sender, said in event.priorities.items() if said == priority and sender in event.adverts]
+    if not found or sum(node.priority == priority for node in world.policy.candidates) != 1:
+        return None
+    newest = max(found, key=lambda sender: event.adverts[sender])
+    others = {node.address for node in world.policy.nodes if node != peer.node}
+    return None if newest in others or newest == peer.link_address else newest
+
+
 def _exiting(world: World, process: ProcessId, now_s: float) -> World:
+    if process == suspect(world):
+        world = replace(world, process=process)
     if process != world.process:
         return world
     gone = ServerEvidence(Answer.ABSENT, now_s, now_s, reason="its process is exiting")
@@ -253,5 +271,6 @@ def _exiting(world: World, process: ProcessId, now_s: float) -> World:
 
 def see_gone(world: World, process: ProcessId, gone: ServerEvidence) -> World:
     """That server process commits nothing any more, whatever its sockets say."""
-    world = replace(world, server=gone, exited=process, exited_s=gone.seen_at_s)
+    before = world.server if world.server is not None and world.server.answered else world.server_before
+    world = replace(world, server=gone, server_before=before, exited=process, exited_s=gone.seen_at_s)
     return replace(world, silent_since_s=None, unseen_since_s=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from ..act import address as act_address
@@ -33,7 +34,7 @@ from ..model import likeness
 from ..model.evidence import AddressEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.policy import Node, Policy
-from ..probe import disk, duplicate
+from ..probe import disk, duplicate, gone
 from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
@@ -66,8 +67,13 @@ class Hands:
         self._signs_of, self._signs = policy, likeness.signs(policy)
         self._offers: tuple[str, ...] = ()
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
-        self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
-        self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
+        self._for_claim = Connector.local(policy.mysql)
+        self._claimer = ServerProbe(self._for_claim, policy)
+        self._gone: dict[str, tuple[str, ...]] = dict.fromkeys(self._remote, ())
+        self._peers = {
+            name: ServerProbe(connect, policy, partial(self._gone.__getitem__, name))
+            for name, connect in self._remote.items()
+        }
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
@@ -107,6 +113,7 @@ class Hands:
     def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:
         if effect.after_s:
             time.sleep(effect.after_s)
+        self._gone[effect.node] = (self.policy.gone_lock(self.policy.node),) if effect.gone else ()
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
@@ -124,8 +131,21 @@ class Hands:
     def find_duplicate(self, effect: do.FindDuplicate) -> tuple[str, ...] | None:
         return duplicate.ask_arp(self.policy.vip.interface, self.policy.vip.ip, effect.wait_s)
 
+    def ask_gone(self, effect: do.AskGone) -> frozenset[str]:
+        """In the session that claims the own server; before that, in one that ends with it."""
+        if effect.after_s:
+            time.sleep(effect.after_s)
+        deadline = Deadline(effect.deadline_s)
+        if (claiming := self._claimer.session) is not None and claiming.is_open:
+            return gone.ask(claiming, self.policy, effect.peers, deadline)
+        with contextlib.closing(self._for_claim(deadline)) as session:
+            return gone.ask(session, self.policy, effect.peers, deadline)
+
     def claim(self, effect: do.Claim) -> Claimed:
-        """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim."""
+        """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim.
+        Who claims has a server that lives: what was said of it there ends before."""
+        if effect.node in self._gone:
+            self._gone[effect.node] = ()
         prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
         deadline = Deadline(effect.deadline_s)
         before = prober.look(deadline.remaining(), self._now, channels=False)
@@ -346,6 +366,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Look: Hands.look,
     do.AskArp: Hands.ask_arp,
     do.FindDuplicate: Hands.find_duplicate,
+    do.AskGone: Hands.ask_gone,
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,

@@ -19,7 +19,21 @@ from ..notify.handback import why_close
 from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import duplicate, heartbeat, joining, judge, looks, move, orders, outcome, phases, readers, semi_sync
+from . import (
+    duplicate,
+    heartbeat,
+    joining,
+    judge,
+    last_word,
+    looks,
+    move,
+    orders,
+    outcome,
+    phases,
+    proofs,
+    readers,
+    semi_sync,
+)
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -42,6 +56,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     joining.join(draft)
     semi_sync.keep(draft)
     heartbeat.keep(draft, event)
+    last_word.keep(draft)
     if isinstance(event, Tick):
         orders.keep(draft)
         duplicate.keep(draft)
@@ -185,6 +200,7 @@ def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
         return  # it may start what must stand before the opening; its deadline bounds it
     if "Open" in draft.world.flights:
         return  # its row, seen here or on a peer that follows already, is no other node's; what is shows when it writes
+    phase = proofs.keep(draft, phase)
     now = due(phase.takeover, sight)
     if now.refuse:
         phases.abandon(draft, now.waiting, now.text)

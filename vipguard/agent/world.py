@@ -156,6 +156,8 @@ class World:
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
+    `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
+    last said to anybody.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so.
     """
@@ -215,6 +217,8 @@ class World:
     verdict: Verdict | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, ReaderState] = field(default_factory=dict)
+    gone_to: frozenset[str] = frozenset()
+    said_gone_s: float | None = None
     wrote_s: float | None = None
     writer_mark: str | None = None
 
@@ -260,6 +264,7 @@ class World:
             copying=None if self.copying is None else _unfinished(self.copying),
             receiving=self.acks.receiving,
             commits_wait_since_s=self.acks.waiting_since_s,
+            said_gone_s=self.said_gone_s,
         )
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:

@@ -103,10 +103,21 @@ class OnNode(Effect):
 class ProbePeer(OnNode):
     """One round of questions to a peer, `after_s` from now.
 
-    `channels` asks for its replication too, which costs twice.
+    `channels` asks for its replication too, which costs twice. `gone`: the session is to hold the lock there that says
+    that this node's own server is gone; without it, the lock is given back.
     """
 
     channels: bool = False
+    after_s: float = 0.0
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskGone(OnNode):
+    """Who of `peers` says on the server of `node`, this one, and has said so within the last second, that his own
+    server's process is gone? Asked `after_s` from now, in the session that claims it."""
+
+    peers: tuple[str, ...] = ()
     after_s: float = 0.0
 
 

@@ -19,7 +19,7 @@ class Answer(StrEnum):
     """How a server reacted to being asked."""
 
     ANSWERED = "answered"
-    ABSENT = "absent"  # refused the connection, or has no socket: not running; its host may live
+    ABSENT = "absent"  # refused the connection, or has no socket; of a peer, a firewall may have done that
     SILENT = "silent"  # took the connection, or the packets, and said nothing before the deadline
     BLIND = "blind"  # we could not look: wrong password, missing grant or table, no descriptor, too many connections
 
@@ -107,7 +107,8 @@ class ServerFacts:
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
-    table for them, or they were not asked for.
+    table for them, or they were not asked for. `gone`: the nodes whose agents say here, by a lock, that their own
+    server's process is gone.
     """
 
     flavor: Flavor
@@ -132,6 +133,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `link_address`: where its adverts come from, if not from its own address: its host on the VIP's link.
     """
 
     node: Node
@@ -78,6 +79,7 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    link_address: str | None = None
 
     @property
     def answered(self) -> bool:
@@ -110,6 +112,7 @@ class Sight:
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `behind`: this node's lag, by the heartbeat; None where that says nothing.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    `said_gone_s`: when this agent last said to the others that its own server's process is gone.
     """
 
     now_s: float
@@ -141,6 +144,7 @@ class Sight:
     relay: RelayEvidence | None = None
     receiving: Receiving | None = None
     commits_wait_since_s: float | None = None
+    said_gone_s: float | None = None
 
     @property
     def vip_here(self) -> bool:

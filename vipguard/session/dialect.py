@@ -38,6 +38,7 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    gone: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,10 @@ class Dialect:
             for reader in policy.readers
         )
         told = f"CONCAT_WS(','{reads})" if reads else "''"
+        gone = ", ".join(
+            f"IF(IS_USED_LOCK({quote(policy.gone_lock(node.name))}) IS NULL, NULL, {quote(node.name)})"
+            for node in policy.nodes
+        )
         gtid = self.gtid[0] if len(self.gtid) == 1 else f"CONCAT_WS(',', {', '.join(self.gtid)})"
         name = quote(cluster)
         return (
@@ -107,7 +112,8 @@ class Dialect:
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
-            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE}"
+            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
+            f" CONCAT_WS(',', {gone})"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -130,6 +136,7 @@ class Dialect:
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
             beats=heartbeat.read(row[15], row[16]),
+            gone=frozenset(_text(row[17]).split(",")) if row[17] else frozenset(),
         )
 
     def own_gtid(self) -> str:
