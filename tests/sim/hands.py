@@ -15,7 +15,7 @@ from vipguard.model.evidence import AddressEvidence
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .beating import beat
-from .looking import Steps, ask_gone, look, look_once_more, must, probe_disk, probe_peer, probe_server
+from .looking import Steps, ask_gone, gone, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import (
     close_peer,
     close_server,
@@ -68,7 +68,10 @@ def claim(agent: Agent, effect: do.Claim) -> Steps:
     after = yield from look(agent, conn, max(0.0, until_s - agent.engine.now))
     facts = after.facts
     held = granted and facts is not None and facts.claim_lock == facts.connection_id
-    return Claimed(facts.connection_id if held and facts else None, after)
+    if not held or facts is None:
+        return Claimed(None, after)
+    told = must((yield Ask(conn, gone(agent, agent.peers), until_s)), "claim") if own else frozenset()
+    return Claimed(facts.connection_id, after, told)
 
 
 def release(agent: Agent, effect: do.Release) -> Steps:

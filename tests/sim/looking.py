@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import Looked
@@ -71,21 +71,24 @@ def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:
     return (yield from look(agent, agent.peers[effect.node], effect.deadline_s, effect.channels, gone=effect.gone))
 
 
-def ask_gone(agent: Agent, effect: do.AskGone) -> Steps:
-    """A lock counts while its session was asked something less than two seconds ago."""
+def gone(agent: Agent, peers: Iterable[str]) -> Callable[[Mysqld, Session], frozenset[str]]:
+    """Whose locks count: a lock does while its session was asked something less than two seconds ago."""
 
     def ask(server: Mysqld, session: Session) -> frozenset[str]:
-        held = {name: server.locks.get(agent.host.policy.gone_lock(name)) for name in effect.peers}
+        held = {name: server.locks.get(agent.host.policy.gone_lock(name)) for name in peers}
         return frozenset(n for n, s in held.items() if s is not None and agent.engine.now - s.used_s < 2.0)
 
+    return ask
+
+
+def ask_gone(agent: Agent, effect: do.AskGone) -> Steps:
     if effect.after_s:
         yield effect.after_s
-    conn = agent.claimer if agent.claimer.session is not None else Conn(agent, agent.host)
+    conn, until_s = Conn(agent, agent.host), agent.engine.now + effect.deadline_s
     try:
-        return must((yield Ask(conn, ask, agent.engine.now + effect.deadline_s)), "ask who is gone")
+        return must((yield Ask(conn, gone(agent, effect.peers), until_s)), "ask who is gone")
     finally:
-        if conn is not agent.claimer:
-            conn.hang_up()
+        conn.hang_up()
 
 
 def probe_disk(agent: Agent, effect: do.ProbeDisk) -> Steps:

@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import pytest
-from sim import faults
 from sim.cluster import Cluster
 from sim.host import Host
 from sim.test_sim import told

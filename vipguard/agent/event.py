@@ -100,10 +100,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """`connection` holds the claim now; None when somebody else does, or the node did not answer."""
+    """`connection` holds the claim now; None when somebody else does, or the node did not answer. `gone`: who says on
+    the own server, which is claimed, that his server's process is gone."""
 
     connection: int | None
     evidence: ServerEvidence
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,12 @@ class Hands:
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
-        self._for_relay = Connector.local(policy.mysql)
+        self._for_relay, self._for_gone = (Connector.local(policy.mysql) for _ in range(2))
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
         self._signs_of, self._signs = policy, likeness.signs(policy)
         self._offers: tuple[str, ...] = ()
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
-        self._for_claim = Connector.local(policy.mysql)
-        self._claimer = ServerProbe(self._for_claim, policy)
+        self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._gone: dict[str, tuple[str, ...]] = dict.fromkeys(self._remote, ())
         self._peers = {
             name: ServerProbe(connect, policy, partial(self._gone.__getitem__, name))
@@ -132,13 +131,10 @@ class Hands:
         return duplicate.ask_arp(self.policy.vip.interface, self.policy.vip.ip, effect.wait_s)
 
     def ask_gone(self, effect: do.AskGone) -> frozenset[str]:
-        """In the session that claims the own server; before that, in one that ends with it."""
         if effect.after_s:
             time.sleep(effect.after_s)
         deadline = Deadline(effect.deadline_s)
-        if (claiming := self._claimer.session) is not None and claiming.is_open:
-            return gone.ask(claiming, self.policy, effect.peers, deadline)
-        with contextlib.closing(self._for_claim(deadline)) as session:
+        with contextlib.closing(self._for_gone(deadline)) as session:
             return gone.ask(session, self.policy, effect.peers, deadline)
 
     def claim(self, effect: do.Claim) -> Claimed:
@@ -155,8 +151,12 @@ class Hands:
         granted = take_claim(session, self.policy.claim_lock, deadline)
         after = prober.look(deadline.remaining(), self._now)
         facts = after.facts
-        held = granted and facts is not None and facts.claim_lock == facts.connection_id
-        return Claimed(facts.connection_id if held and facts else None, after)
+        if not granted or facts is None or facts.claim_lock != facts.connection_id:
+            return Claimed(None, after)
+        told, session = frozenset[str](), prober.session
+        if effect.node == self.policy.node and session is not None:
+            told = gone.ask(session, self.policy, facts.gone & self._gone.keys(), deadline)
+        return Claimed(facts.connection_id, after, told)
 
     def release(self, effect: do.Release) -> None:
         if effect.node == self.policy.node:

@@ -280,7 +280,8 @@ def _claimed(draft: Draft, node: str, result: Claimed) -> None:
             return
         own = node == draft.world.policy.node
         claimed_s = draft.now_s if own else takeover.claimed_s
-        _record(draft, claims={**takeover.claims, node: result.connection}, claimed_s=claimed_s)
+        known = proof.asked_gone(takeover.proof, result.gone, claimed=True) if own else takeover.proof
+        _record(draft, claims={**takeover.claims, node: result.connection}, claimed_s=claimed_s, proof=known)
     elif result.evidence.answered:
         _record(draft, failed=("claim-denied", f"another node holds the claim on {node}"))
 

@@ -85,6 +85,16 @@ class FindDuplicate(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AskGone(Effect):
+    """Who of `peers` says on the local server, and has said so just now, that his own server's process is gone? Asked
+    `after_s` from now."""
+
+    lane = "gone"
+    peers: tuple[str, ...]
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class OnNode(Effect):
     """The base of effects on one node's server, this node's included; each node has a worker of its own."""
 
@@ -113,17 +123,9 @@ class ProbePeer(OnNode):
 
 
 @dataclass(frozen=True, slots=True)
-class AskGone(OnNode):
-    """Who of `peers` says on the server of `node`, this one, and has said so within the last second, that his own
-    server's process is gone? Asked `after_s` from now, in the session that claims it."""
-
-    peers: tuple[str, ...] = ()
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Claim(OnNode):
-    """Take the claim lock on this node, then look at the node."""
+    """Take the claim lock on this node, then look at the node; on the own one, also at who says there that his own
+    server's process is gone."""
 
 
 @dataclass(frozen=True, slots=True)

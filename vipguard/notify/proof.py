@@ -20,14 +20,13 @@ class Proof:
     """What a takeover found out of the peers that do not answer.
 
     `hinted`: whose agents said that their server is gone, before this node had the claim on its own server; None: not
-    asked yet. `gone`: who said so after that, once that was `asked`. No process of such a peer opens any more without
+    asked yet. `gone`: who said so after that. No process of such a peer opens any more without
     that claim, so it stands until the takeover ends. `refused`: who has refused a connection since it began. `bare`:
     for each address that answered on the VIP's link while nobody else did for the VIP, when it first did and last.
     """
 
     hinted: frozenset[str] | None = None
     gone: frozenset[str] = frozenset()
-    asked: bool = False
     refused: frozenset[str] = frozenset()
     bare: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -55,9 +54,8 @@ def asked_link(proof: Proof, answers: Mapping[str, bool | None], vip: str, at_s:
 
 def asked_gone(proof: Proof, names: frozenset[str], claimed: bool) -> Proof:
     """After the own server was asked who says that his is gone; `claimed`: while this node held the claim on it."""
-    if claimed:
-        return replace(proof, gone=proof.gone | names, asked=True)
-    return replace(proof, hinted=(proof.hinted or frozenset()) | names)
+    hinted = (proof.hinted or frozenset()) | names
+    return replace(proof, hinted=hinted, gone=proof.gone | names if claimed else proof.gone)
 
 
 def see(proof: Proof, sight: Sight, since_s: float) -> Proof:

@@ -22,9 +22,11 @@ HELD_S = 0.05  # who has the VIP shows it at once; keepalived needs some millise
 SAID_S = 3.0
 
 
-def ask_gone(sight: Sight, after_s: float = 0.0) -> AskGone:
-    """Who says that his server is gone? Every other node that could have written, by the own server."""
-    return AskGone(sight.policy.limits.deadline_s, sight.policy.node, tuple(sight.peers), after_s)
+def ask_gone(takeover: Takeover, sight: Sight, after_s: float = GONE_AGAIN_S) -> AskGone:
+    """Who of the others says that his server is gone? At once, then again and again."""
+    return AskGone(
+        sight.policy.limits.deadline_s, tuple(sight.peers), 0.0 if takeover.proof.hinted is None else after_s
+    )
 
 
 def ask_link(takeover: Takeover, sight: Sight, names: list[str]) -> tuple[Effect, ...]:
@@ -32,7 +34,7 @@ def ask_link(takeover: Takeover, sight: Sight, names: list[str]) -> tuple[Effect
     vip = sight.policy.vip.ip
     known = [ip for name in names for ip in proof.addresses(sight.peers[name])]
     asked = [ip for ip in known if takeover.arp.get(ip, True) is not None]
-    if not asked or takeover.arp.get(vip, True) is None:
+    if not asked or takeover.arp.get(vip, True) is None or sight.now_s - takeover.arp_s < ARP_S:
         return ()
     return (AskArp(ARP_S * 10, (vip, *asked), ARP_S),)
 
@@ -45,7 +47,7 @@ def await_refused(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
     waited_s, text = sight.now_s - takeover.began_s, f"{', '.join(names)} refuses connections"
     held = takeover.arp.get(sight.policy.vip.ip) is True
     if waited_s < (HELD_S if held else 2 * proof.bare_s(sight.policy)):
-        effects = (ask_gone(sight, GONE_AGAIN_S), *ask_link(takeover, sight, names))
+        effects = (ask_gone(takeover, sight), *ask_link(takeover, sight, names))
         return Due("peer-refused", f"{text}: is its server gone, or does a firewall refuse?", effects)
     if sight.policy.fence.command:
         step = fence_off(takeover, sight, [sight.peers[name] for name in names], lambda: Due("ready", ""))

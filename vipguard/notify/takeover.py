@@ -40,7 +40,6 @@ __all__ = ["ADVERTS_MISSED", "Due", "Takeover", "adverts_leave", "classes", "due
 
 LEAVING_S = 0.05  # keepalived says that it gives the VIP up some milliseconds before the VIP is gone
 STOP_S = 3.0  # MySQL's IO thread takes 2 s to stop while it connects to a host that swallows packets
-_DEAF = (PeerClass.REFUSED, PeerClass.SILENT)
 ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798, 6.1)
 
 
@@ -96,15 +95,13 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         if not all(address in takeover.arp for address in addresses):
             effects.append(AskArp(ARP_S * 10, addresses, ARP_S))
     effects += replicas.looks(takeover, sight)
-    unclaimed = any(name not in takeover.claims for name in sight.peers)
-    if takeover.proof.hinted is None and unclaimed:  # whose server is gone gives no claim, and is waited for in vain
-        effects.append(refused.ask_gone(sight))
-        return Due("claim", "asking who says that his server is gone", tuple(effects), 2 * limits.deadline_s)
-    if unclaimed and any(kind is PeerClass.UNSEEN for kind in found.values()):
-        effects.append(refused.ask_gone(sight, refused.GONE_AGAIN_S))
+    if any(kind is PeerClass.UNSEEN and name not in takeover.claims for name, kind in found.items()):
+        effects.append(refused.ask_gone(takeover, sight))  # else a dying server's sockets would be waited for
+    own = sight.server.facts if sight.server is not None else None
+    told = own.gone if own is not None else frozenset[str]()
     for node in sight.policy.candidates:
         if node.name in takeover.claims or (
-            node.name != me and not _claimable(takeover, sight.peers[node.name])
+            node.name != me and not _claimable(takeover, sight.peers[node.name], told)
         ):
             continue
         effects.append(Claim(limits.deadline_s, node.name))
@@ -113,17 +110,14 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
     if unseen:
         effects += [ProbePeer(limits.deadline_s, name) for name in unseen]
         return Due("peers", f"looking at {', '.join(unseen)}", tuple(effects), within_s=2 * limits.deadline_s)
-    if not takeover.proof.asked and any(kind in _DEAF for kind in found.values()):
-        effects.append(refused.ask_gone(sight))
-        return Due("peers", "asking who says that his server is gone", tuple(effects), 2 * limits.deadline_s)
     return None
 
 
-def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
+def _claimable(takeover: Takeover, peer: PeerSight, told: frozenset[str]) -> bool:
     """Not one that was silent last, and not one that has refused or shut us out since this takeover began; nor one
     whose server is gone by its agent's word: its sockets may live on."""
     seen = peer.evidence
-    if peer.node.name in takeover.proof.gone | (takeover.proof.hinted or frozenset()):
+    if peer.node.name in takeover.proof.gone | (takeover.proof.hinted or frozenset()) | told:
         return seen is not None and seen.answer is Answer.ANSWERED and seen.asked_at_s >= takeover.began_s
     if seen is None or seen.asked_at_s < takeover.began_s:
         return seen is None or seen.answer is not Answer.SILENT
@@ -157,7 +151,7 @@ def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
     step = step or await_silent(takeover, sight, found, lambda: _make_ready(takeover, sight, found, opening=False))
     if step is None or step.refuse:
         return step
-    return replace(step, effects=(*step.effects, refused.ask_gone(sight, refused.SILENT_AGAIN_S)))
+    return replace(step, effects=(*step.effects, refused.ask_gone(takeover, sight, refused.SILENT_AGAIN_S)))
 
 
 def _make_ready(
