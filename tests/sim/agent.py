@@ -45,7 +45,9 @@ class Agent(Process):
         self._pings: dict[str, tuple[float, float]] = {}
         self._tick_s = self._wake_s = self.engine.now
         self._timer = 0
-        self.probe, self.claimer, self.acting, self.opener, self.beater = (Conn(self, host) for _ in range(5))
+        self.probe, self.claimer, self.acting, self.opener, self.beater, self.leasing = (
+            Conn(self, host) for _ in range(6)
+        )
         self.peers = {
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }

@@ -15,6 +15,7 @@ from vipguard.model.evidence import AddressEvidence
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .beating import beat
+from .leasing import arm, disarm
 from .looking import Steps, ask_gone, gone, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import (
     close_peer,
@@ -185,6 +186,8 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.Announce: announce,
     do.PrepareClose: prepare_close,
     do.CloseServer: close_server,
+    do.ArmClose: arm,
+    do.DisarmClose: disarm,
     do.KillServer: kill_server,
     do.RunHooks: run_hooks,
     do.RemoveVip: remove_vip,

@@ -27,6 +27,8 @@ from .event import (
 from .last_word import suspect
 from .world import Resting, Starting, World
 
+LATE = 2.0  # probes: what was not looked at in time is not unanswered
+
 
 def fold(world: World, event: Event, now_s: float) -> World:
     """The world after `event` was recorded. Reports of effects are folded by `step`, which knows their meaning."""
@@ -64,6 +66,8 @@ def _tick(world: World, gap_s: float, now_s: float) -> World:
     """After standing still for a whole lease nothing was observed meanwhile: no silence counts from before, and no
     worker is late because nobody was there to hear its report."""
     world = replace(world, ticks=world.ticks + 1, gap_s=gap_s)
+    if gap_s > LATE * world.policy.limits.probe_s:
+        world = replace(world, steady_s=now_s)
     if gap_s <= world.policy.limits.lease_s:
         return world
     flights = {key: replace(flight, until_s=flight.until_s + gap_s) for key, flight in world.flights.items()}

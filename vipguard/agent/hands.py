@@ -13,6 +13,7 @@ from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
 from ..act.heartbeat import Beater
+from ..act.lease import Lease
 from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
@@ -76,6 +77,7 @@ class Hands:
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
+        self._lease = Lease(Connector.local(policy.mysql))
         self._announced, self._remembered_s = 0, cast("float | None", None)
         self._gate = Gate(policy.cluster, policy.vip.ip)
         self.readers = ReaderHands(lambda: self.policy)
@@ -323,6 +325,12 @@ class Hands:
             _log.warning("closed", rule="sessions-left", left=result.left)
         return do.Closed(result.gtid, result.killed)
 
+    def arm_close(self, effect: do.ArmClose) -> None:
+        self._lease.arm(lambda: effect.until_s - self._now(), Deadline(effect.deadline_s))
+
+    def disarm_close(self, effect: do.Effect) -> None:
+        self._lease.disarm(Deadline(effect.deadline_s))
+
     def kill_server(self, effect: do.KillServer) -> None:
         if not kill_server(effect.process, effect.deadline_s):
             raise CouldNotDo(
@@ -390,6 +398,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Announce: Hands.announce,
     do.PrepareClose: Hands.prepare_close,
     do.CloseServer: Hands.close_server,
+    do.ArmClose: Hands.arm_close,
+    do.DisarmClose: Hands.disarm_close,
     do.KillServer: Hands.kill_server,
     do.RunHooks: Hands.run_hooks,
     do.RemoveVip: Hands.remove_vip,

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..model.effect import (
     Announce,
+    ArmClose,
     AskArp,
     AskGone,
     Beat,
@@ -18,6 +19,7 @@ from ..model.effect import (
     Closed,
     ClosePeer,
     CloseServer,
+    DisarmClose,
     Drain,
     DropOpener,
     Effect,
@@ -324,6 +326,8 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
         case RunHooks():
             _record(draft, **hooks.ended(draft, effect, failure))
+        case ArmClose() | DisarmClose():
+            draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case AskGone():
             draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
             _asked_gone(draft, frozenset())

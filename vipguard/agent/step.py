@@ -20,6 +20,7 @@ from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
 from . import (
+    contact,
     duplicate,
     heartbeat,
     joining,
@@ -47,10 +48,12 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
         outcome.report(draft, event)
     elif isinstance(event, Command):
         orders.obey(draft, event.name)
+    contact.renew(draft, world)
     outcome.expire(draft)
     phases.see_legit(draft)
     move.forget(draft)
     _advance(draft)
+    contact.keep(draft)
     judge.judge(draft)
     readers.keep(draft)
     joining.join(draft)
@@ -243,7 +246,8 @@ def _writing(draft: Draft) -> None:
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
     if facts.closed:
-        phases.rest(draft, "found-closed", "closed-by-another-hand")
+        by_itself = world.armed_s is not None and draft.now_s >= world.armed_s
+        phases.rest(draft, "found-closed", "closed-by-its-lease" if by_itself else "closed-by-another-hand")
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
     elif not phases.no_room(draft) and move.begin(draft, phase):

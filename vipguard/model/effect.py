@@ -298,6 +298,21 @@ class CloseServer(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ArmClose(Effect):
+    """Let the local server close itself at `until_s` (CLOCK_BOOTTIME), by an order that waits in a session there."""
+
+    lane = "arm"
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmClose(Effect):
+    """Call that order off: end its session, and see it gone."""
+
+    lane = "arm"
+
+
+@dataclass(frozen=True, slots=True)
 class KillServer(Effect):
     """Kill -9 of the local server, confirmed. It has a lane of its own: it never waits behind a close that hangs."""
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..model.effect import AskArp, FencePeer
+from ..model.policy import Policy
 from ..model.sight import PeerSight, Sight
 from .peers import PeerClass
 from .record import Due, Takeover, refuse
 
 ARP_S = 0.02  # one probe's wait for a foreign answer
 ARP_AGAIN_S = 0.1
+NOTICED = 1.5  # probes after the last answer, a writer knows that a round went unanswered, and orders its close
 
 
 def await_silent(
@@ -86,11 +88,17 @@ def fence_off(takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: 
 
 
 def silent_until_s(peer: PeerSight, sight: Sight) -> float:
-    """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
-    which is up to one interval of looking after the last one that did."""
-    limits = sight.policy.limits
-    alive_s = max(sight.watching_since_s, peer.alive_s or 0.0)
-    return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
+    """When a silent peer that is cut off has surely closed itself."""
+    return max(sight.watching_since_s, peer.alive_s or 0.0) + silence_s(sight.policy)
+
+
+def silence_s(policy: Policy) -> float:
+    """How long a silence has to be: from the last sign of life that came to the last that could have, up to one
+    interval of looking; then until a writer has noticed, for its guard may be late from there on; its lease; its
+    close."""
+    limits = policy.limits
+    unseen_s = max(limits.probe_s, policy.vip.advert_s) + NOTICED * limits.probe_s
+    return unseen_s + limits.lease_s + limits.close_s
 
 
 def _witnessed(sight: Sight) -> bool:

@@ -79,6 +79,11 @@ class Dialect:
 
     sessions = "SHOW PROCESSLIST"
 
+    def close_in(self, seconds: float) -> str:
+        """Closes after `seconds`, in one statement, which ends without an effect when its session is ended before."""
+        name, _, one = self.close.removeprefix("SET GLOBAL ").partition(" = ")
+        return f"SET GLOBAL {name} = IF(SLEEP({seconds:.3f}) = 0, {one}, NULL)"
+
     def open(self, until_s: float) -> str:
         """Opens, unless the server comes to it after `until_s` (seconds since 1970): then it stays closed.
 

@@ -1,0 +1,40 @@
+"""Has this node contact with anybody outside, and what if its guard is late when it has lost it?
+
+A writer that is cut off must be closed when its lease ends, and the others rely on it. So as soon as a round of looks
+went unanswered, its guard orders the server to close itself at that moment: a server keeps time whether or not a
+guard gets a processor. The order is called off when somebody answers. It is given by a guard that was on time itself:
+one that comes back from a pause has not looked yet.
+"""
+
+from __future__ import annotations
+
+from ..model.effect import ArmClose, DisarmClose
+from .draft import Draft
+from .world import Closing, World, Writing, suspect_s
+
+ARM_S = 0.2
+DISARM_S = 0.5
+
+
+def renew(draft: Draft, before: World) -> None:
+    """Who was isolated saw nobody, and what they did meanwhile was not seen either: their silence is timed anew, as
+    after a pause."""
+    if before.outside_s is None or draft.world.outside_s == before.outside_s:
+        return
+    if before.sight(draft.now_s).isolated:
+        draft.set(watching_s=draft.now_s)
+
+
+def keep(draft: Draft) -> None:
+    """Order the close of an open server whose lease runs out, or call it off."""
+    world = draft.world
+    ends_s, armed_s = draft.sight.lease_ends_s, world.armed_s
+    if armed_s is not None:
+        if ends_s > armed_s or not isinstance(world.phase, Writing | Closing):
+            draft.set(armed_s=None)
+            draft.send(DisarmClose(DISARM_S))
+        return
+    due = isinstance(world.phase, Writing) and suspect_s(world) <= draft.now_s < ends_s
+    if due and "ArmClose" not in world.flights and "DisarmClose" not in world.flights:
+        draft.set(armed_s=ends_s)
+        draft.send(ArmClose(ARM_S, ends_s))
