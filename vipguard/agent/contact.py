@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from ..model.effect import ArmClose, DisarmClose
 from .draft import Draft
+from .event import Event, Tick
 from .world import Closing, World, Writing, suspect_s
 
 ARM_S = 0.2
 DISARM_S = 0.5
+TOLD_S = 2.0
 
 
 def renew(draft: Draft, before: World) -> None:
@@ -25,8 +27,9 @@ def renew(draft: Draft, before: World) -> None:
         draft.set(watching_s=draft.now_s)
 
 
-def keep(draft: Draft) -> None:
-    """Order the close of an open server whose lease runs out, or call it off."""
+def keep(draft: Draft, event: Event) -> None:
+    """Order the close of an open server whose lease runs out, or call it off. Ordered on a tick alone, when all that
+    came in is recorded."""
     world = draft.world
     ends_s, armed_s = draft.sight.lease_ends_s, world.armed_s
     if armed_s is not None:
@@ -35,6 +38,12 @@ def keep(draft: Draft) -> None:
             draft.send(DisarmClose(DISARM_S))
         return
     due = isinstance(world.phase, Writing) and suspect_s(world) <= draft.now_s < ends_s
-    if due and "ArmClose" not in world.flights and "DisarmClose" not in world.flights:
-        draft.set(armed_s=ends_s)
+    if due and isinstance(event, Tick) and "ArmClose" not in world.flights and "DisarmClose" not in world.flights:
+        draft.set(armed_s=ends_s, ordered_s=ends_s)
         draft.send(ArmClose(ARM_S, ends_s))
+
+
+def closed_itself(draft: Draft) -> bool:
+    """Is it by that order that the server is found closed?"""
+    ordered_s = draft.world.ordered_s
+    return ordered_s is not None and ordered_s <= draft.now_s < ordered_s + TOLD_S

@@ -53,7 +53,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     phases.see_legit(draft)
     move.forget(draft)
     _advance(draft)
-    contact.keep(draft)
+    contact.keep(draft, event)
     judge.judge(draft)
     readers.keep(draft)
     joining.join(draft)
@@ -246,8 +246,8 @@ def _writing(draft: Draft) -> None:
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
     if facts.closed:
-        by_itself = world.armed_s is not None and draft.now_s >= world.armed_s
-        phases.rest(draft, "found-closed", "closed-by-its-lease" if by_itself else "closed-by-another-hand")
+        rule = "closed-by-its-lease" if contact.closed_itself(draft) else "closed-by-another-hand"
+        phases.rest(draft, "found-closed", rule)
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
     elif not phases.no_room(draft) and move.begin(draft, phase):

@@ -157,7 +157,8 @@ class World:
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
-    `steady_s`: since when its ticks come in time; `armed_s`: when the server will close itself, by order.
+    `steady_s`: since when its ticks come in time; `armed_s`: when the server will close itself, by order;
+    `ordered_s`: the same of the last order, called off or not.
     `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
     last said to anybody.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
@@ -221,6 +222,7 @@ class World:
     readers: Mapping[str, ReaderState] = field(default_factory=dict)
     steady_s: float = 0.0
     armed_s: float | None = None
+    ordered_s: float | None = None
     gone_to: frozenset[str] = frozenset()
     said_gone_s: float | None = None
     wrote_s: float | None = None
