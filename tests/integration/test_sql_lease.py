@@ -27,7 +27,7 @@ def ordered(server: Server, seconds: float) -> Lease:
 
 def closed_within(server: Server, within_s: float) -> bool:
     with contextlib.suppress(Exception):
-        wait_until(server.closed, within_s, lambda: "read-only")
+        wait_until(lambda: server.closed, within_s, lambda: "read-only")
         return True
     return False
 
@@ -43,7 +43,7 @@ def test_it_closes_at_its_moment_while_others_read_and_write(pair: Pair) -> None
     lease, began_s = ordered(server, 0.6), time.monotonic()
     while time.monotonic() - began_s < 0.4:
         server.sql("REPLACE INTO test.lease VALUES (1)", "SELECT @@global.read_only")
-        assert not server.closed()
+        assert not server.closed
     assert len(waits(server)) == 1
     assert closed_within(server, 2.0) and time.monotonic() - began_s >= 0.55
     assert waits(server) == []
