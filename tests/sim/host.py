@@ -45,6 +45,7 @@ class Host:
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.worker_late_s = 0.0
+        self.knows_ledger = True  # its server has the table, and its agent writes there
 
     @property
     def source(self) -> Host:
