@@ -103,6 +103,13 @@ def with_facts(sight: Sight, **changes: Any) -> Sight:
     return replace(sight, server=replace(sight.server, facts=replace(sight.server.facts, **changes)))
 
 
+def with_peer(sight: Sight, **changes: Any) -> Sight:
+    assert PEER.evidence is not None
+    facts = replace(PEER.evidence.facts or FACTS, **changes)  # type: ignore[arg-type]
+    peer: PeerSight = replace(PEER, evidence=replace(PEER.evidence, facts=facts))
+    return replace(sight, peers={"db2": peer})
+
+
 def with_channel(sight: Sight, **changes: Any) -> Sight:
     """The same with another replication channel."""
     return with_facts(sight, channels=(replace(CHANNEL, **changes),))

@@ -18,7 +18,7 @@ from vipguard.agent.world import Taking
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, EpochRow
 from vipguard.model.gtid import GtidSet
-from vipguard.model.ledger import Relation
+from vipguard.model.ledger import Ledger, Opening, Relation
 from vipguard.model.memory import Memory
 from vipguard.notify.peers import PeerClass, classify
 
@@ -76,7 +76,7 @@ def test_what_a_closed_peer_has_is_received_before_receiving_stops() -> None:
     core.wait(0.2)
     core.move_vip(True)
     core.go(do.Receive)
-    assert core.sent(do.Receive) == [do.Receive(1.0, MORE)] and not core.sent(do.StopReceiving)
+    assert core.sent(do.Receive) == [do.Receive(1.0, MORE.minus(GTIDS))] and not core.sent(do.StopReceiving)
     core.drained = MORE
     core.go()
     assert core.phase == "Writing"
@@ -84,8 +84,12 @@ def test_what_a_closed_peer_has_is_received_before_receiving_stops() -> None:
 
 def test_a_closed_peer_of_an_older_epoch_is_not_waited_for() -> None:
     core = standby()
-    old = EpochRow(1, "db2", "boot-2")
-    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, gtid=MORE, epoch=old)
+    assert core.facts is not None
+    old, new = EpochRow(2, "db2", "boot-2"), EpochRow(3, "db2", "boot-2")
+    core.facts = replace(core.facts, ledger=Ledger.of([Opening(old), Opening(new)]))
+    core.peer = replace(
+        PEER_FACTS, closed=True, open_lock=None, gtid=MORE, epoch=old, ledger=Ledger.of([Opening(old)])
+    )
     core.wait(0.2)
     core.move_vip(True)
     core.go()

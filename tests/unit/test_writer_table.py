@@ -17,6 +17,7 @@ from vipguard.checks import writer
 from vipguard.model.damping import Damping
 from vipguard.model.evidence import DiskEvidence, EpochRow, KeepalivedEvidence
 from vipguard.model.gtid import GtidSet
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Damping as DampingPolicy
 from vipguard.model.sight import GoodLag, PeerSight, Sight
@@ -40,6 +41,9 @@ BLOCKED = replace(
 )
 
 # one sight for each row of each table: what makes it speak, against a node that is healthy otherwise
+_FORK = EpochRow(2, "db2", "boot-2"), EpochRow(4, "db1", "boot-1")
+APART = with_facts(STANDBY, epoch=_FORK[1], ledger=Ledger.of([Opening(_FORK[1])]))
+APART = healthy.with_peer(APART, closed=True, open_lock=None, epoch=_FORK[0], ledger=Ledger.of([Opening(_FORK[0])]))
 ROWS: dict[Standing, dict[str, Sight]] = {
     "candidate": {
         "server-not-asked": replace(STANDBY, server=None),
@@ -54,6 +58,8 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "cluster-paused": replace(STANDBY, maintenance=ALL_PAUSED),
         "parked": replace(STANDBY, parked=PARKED),
         "not-read-only": with_facts(STANDBY, closed=False),
+        "filtered": replace(STANDBY, filtered_from="db2"),
+        "forked": APART,
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
         "received-unapplied": replace(
             with_channel(STANDBY, sql_running=False, received=GtidSet.parse("mariadb", "1-1-5,2-2-80")), promoted=True

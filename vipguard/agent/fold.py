@@ -260,7 +260,10 @@ def _fit(world: World, evidence: ServerEvidence, name: str, lagging: Behind | No
     told = evidence.facts.maintenance if evidence.facts else ()
     if of_node(told, name) or of_node(told, CLUSTER):
         return False
-    sight = Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lagging)
+    seen_now = GoodLag(0.0, evidence.seen_at_s, frozenset())  # whether it sees its source is its own agent's business
+    sight = Sight(
+        now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lagging, good_lag=seen_now
+    )
     return writer.fit_from_afar(sight)
 
 

@@ -43,7 +43,7 @@ def measure(sight: Sight) -> Lag:
         slowest = slowest_s(facts.channels)
         if slowest is None:
             return Lag(None, "lag-null", "the server says NULL: its SQL thread is not running")
-        if sight.good_lag is None or unseen_s(sight) <= fresh_s(sight):
+        if sight.good_lag is not None and unseen_s(sight) <= fresh_s(sight):
             return Lag(slowest, "lag-seen", f"{slowest:g} s behind")
     return last_good(sight)
 
@@ -54,6 +54,7 @@ def last_good(sight: Sight) -> Lag:
     if good is None:
         return Lag(None, "lag-never-seen", "the source is gone and no lag was seen while it lived")
     unseen = round(unseen_s(sight), 3)
+    unseen = unseen if unseen > fresh_s(sight) else 0.0
     lag_s = round(good.lag_s + unseen, 3)
     seen = f"{good.lag_s:g} s behind when the writer was last seen"
     text = f"{seen}, and for {unseen:g} s after that somebody may have written" if unseen else seen
@@ -81,12 +82,15 @@ def unseen_s(sight: Sight) -> float:
     good = sight.good_lag
     if good is None:
         return 0.0
-    names = sight.peers if good.suspects is None else good.suspects
-    ends = [_wrote_until_s(sight.peers[name], good, sight) for name in names if name in sight.peers]
+    others = [node.name for node in sight.policy.candidates if node.name != sight.policy.node]
+    names = [name for name in others if good.suspects is None or name in good.suspects]
+    ends = [_wrote_until_s(sight.peers.get(name), good, sight) for name in names]
     return max(0.0, max(ends, default=good.at_s) - good.at_s)
 
 
-def _wrote_until_s(peer: PeerSight, good: GoodLag, sight: Sight) -> float:
+def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float:
+    if peer is None:
+        return sight.now_s
     seen = peer.evidence
     asked = seen is not None and seen.asked_at_s >= max(good.at_s, sight.watching_since_s)
     if asked and peer.facts is not None and peer.facts.closed and _has_all_of(peer, sight):

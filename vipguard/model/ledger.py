@@ -101,8 +101,14 @@ def _by_sets(one: History, other: History) -> Relation:
     """Where an agent without a ledger opened, nothing but the whole sets can tell, or a row that names its opening."""
     if one.gtid.flavor != other.gtid.flavor:
         return Relation.FORKED
-    if one.gtid.contains(other.gtid) or (one.listed and other.newest is not None and one.covers(other.newest)):
-        return Relation.AHEAD
-    if other.gtid.contains(one.gtid) or (other.listed and one.newest is not None and other.covers(one.newest)):
-        return Relation.BEHIND
-    return Relation.FORKED
+    ahead = other.newest is not None and one.listed and one.covers(other.newest)
+    behind = one.newest is not None and other.listed and other.covers(one.newest)
+    if ahead is behind:
+        ahead, behind = one.gtid.contains(other.gtid), other.gtid.contains(one.gtid)
+    if ahead and behind:  # equal sets
+        ahead = _number(one.newest) > _number(other.newest)
+    return Relation.AHEAD if ahead else Relation.BEHIND if behind else Relation.FORKED
+
+
+def _number(row: EpochRow | None) -> int:
+    return row.epoch if row is not None else 0
