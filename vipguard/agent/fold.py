@@ -152,8 +152,8 @@ def _good(world: World, lag_s: float, at_s: float, writer: str | None) -> World:
 
 
 def _suspects(world: World, writer: str | None) -> frozenset[str]:
-    """Who may write from now on, and not be seen: the writer, and any candidate that is not known to be out. One that is
-    down has to see the writer before it can be eligible."""
+    """Who may write from now on, and not be seen: the writer, and any candidate that is not known to be out. One that
+    is down has to see the writer before it can be eligible."""
     return frozenset(
         name
         for name, peer in world.rivals.items()
@@ -164,9 +164,9 @@ def _suspects(world: World, writer: str | None) -> frozenset[str]:
 def _seen_writer(world: World) -> PeerSight | None:
     """The writer by right, as it was seen last, if that was since the present watch began."""
     sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals)
-    for writer in sight.newest_writers():
-        if writer.evidence is not None and writer.evidence.asked_at_s >= world.watching_s:
-            return writer
+    for peer in sight.newest_writers():
+        if peer.evidence is not None and peer.evidence.asked_at_s >= world.watching_s:
+            return peer
     return None
 
 
@@ -330,8 +330,8 @@ def _hear(world: World, event: Heard) -> World:
 
 
 def _reached(world: World, asked_s: float) -> World:
-    """Somebody outside answered what was asked then. After a whole lease of isolation nobody's silence counts from before
-    it: the peers may have been well all the time."""
+    """Somebody outside answered what was asked then. After a whole lease of isolation nobody's silence counts from
+    before it: the peers may have been well all the time."""
     heard_s = world.watching_s if world.outside_s is None else max(world.outside_s, world.watching_s)
     watching_s = asked_s if asked_s - heard_s >= world.policy.limits.lease_s else world.watching_s
     return replace(world, outside_s=max(world.outside_s or 0.0, asked_s), watching_s=watching_s)

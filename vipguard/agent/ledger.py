@@ -39,8 +39,8 @@ def keep(draft: Draft) -> None:
 
 
 def _at_ease(draft: Draft, phase: Writing) -> bool:
-    """Open by right by the last look, nobody takes over or is about to, and no other node is open: between two that are,
-    keepalived's order decides first."""
+    """Open by right by the last look, nobody takes over or is about to, and no other node is open: between two that
+    are, keepalived's order decides first."""
     server, sight = draft.world.server, draft.sight
     facts = server.facts if server is not None and server.asked_at_s >= phase.since_s else None
     if facts is None or facts.closed or facts.ledger is None or phase.opener is None:

@@ -167,8 +167,8 @@ class World:
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
-    writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row of
-    its ledger because of that peer.
+    writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
+    of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
     """
 
     policy: Policy

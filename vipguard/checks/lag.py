@@ -2,8 +2,8 @@
 
 The writer's heartbeat tells it where there is one; else the server's Seconds_Behind, which knows only of what was
 received. With the source dead that is NULL. NULL never reads as zero: what counts then is the lag when the writer was
-last seen, plus all the time since in which somebody may have written, whatever kept this node from looking; and that all
-that was received is applied or being applied.
+last seen, plus all the time since in which somebody may have written, whatever kept this node from looking; and that
+all that was received is applied or being applied.
 """
 
 from __future__ import annotations

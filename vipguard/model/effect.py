@@ -212,8 +212,8 @@ class Look(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Open(Effect):
-    """Send read_only=0 once over the prepared session `opener`, then write the epoch row, and the ledger's, as the first
-    transaction.
+    """Send read_only=0 once over the prepared session `opener`, then write the epoch row, and the ledger's, as the
+    first transaction.
 
     After `until_s` (CLOCK_BOOTTIME) it must have no effect: whoever stood still meanwhile may have been replaced.
     """

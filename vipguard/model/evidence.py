@@ -11,7 +11,7 @@ from typing import Literal
 
 from .gtid import GtidSet
 from .heartbeat import Beats
-from .ledger import EpochRow as EpochRow
+from .ledger import EpochRow as EpochRow  # noqa: PLC0414, it is what others import from here
 from .ledger import History, Ledger
 from .maintenance import Maintenance
 from .policy import Flavor

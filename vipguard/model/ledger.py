@@ -1,7 +1,7 @@
 """Which openings stand in a server's history, and whose history goes on from whose?
 
-Epochs only order openings. Whose data count is said by the ledger: the rows of `vipguard.opening`, one for each opening,
-which replication takes along with the data. Each names the openings that its writer knew of and lacked (`overrules`).
+Epochs only order openings. Whose data count is said by the ledger: the rows of `vipguard.opening`, one for each
+opening, which replication takes along with the data. Each names the openings that its writer knew of and lacked.
 """
 
 from __future__ import annotations

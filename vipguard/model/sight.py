@@ -239,8 +239,8 @@ class Sight:
         return relate(mine.history, theirs.history) if mine is not None and theirs is not None else None
 
     def counts(self, peer: PeerSight) -> bool:
-        """Must this node have what that peer has, before it opens? Not what another opening left behind, and of two that
-        went apart while both were open, not what was written where keepalived would not have it."""
+        """Must this node have what that peer has, before it opens? Not what another opening left behind, and of two
+        that went apart while both were open, not what was written where keepalived would not have it."""
         relation = self.relation(peer)
         if relation is Relation.FORKED:
             return not (self.was_writer and self.preferred_to(peer.node))
@@ -252,8 +252,8 @@ class Sight:
         return _order(self.policy.me) > _order(other)
 
     def lacks(self, peer: PeerSight, have: GtidSet | None = None) -> GtidSet | None:
-        """What that peer has, applied or received, and this node must have before it opens; `have`: what it has, if more
-        than it said last. None where one of them was not seen.
+        """What that peer has, applied or received, and this node must have before it opens; `have`: what it has, if
+        more than it said last. None where one of them was not seen.
 
         What an opening left behind is not asked for, but where the peer is only late: all that it has applied is here.
         Nor is what the peer wrote by itself though another was the writer.
@@ -271,7 +271,7 @@ class Sight:
         return lacking if lacking.is_empty else lacking.minus(self.errant_of(peer))
 
     def errant_of(self, peer: PeerSight) -> GtidSet:
-        """What that closed peer wrote by itself and is not here, though the newest opening that both have is another's."""
+        """What that closed peer wrote by itself, though the newest opening that both have is another's."""
         mine, theirs = self.server.facts if self.server else None, peer.facts
         assert mine is not None and theirs is not None
         newest = theirs.history.newest

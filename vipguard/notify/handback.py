@@ -68,7 +68,8 @@ def _higher_epoch(standing: Standing, sight: Sight) -> str | None:
     for peer in (*sight.peers.values(), *sight.replicas.values()):
         newest = _goes_on_from(mine, peer, sight)
         if newest is not None and (open_by(peer, sight) or _nothing_alone(peer, sight)):
-            return f"{newest.node} opened with epoch {newest.epoch}, after this node with {mine}: {peer.node.name} has both"
+            both = f"{peer.node.name} has both openings"
+            return f"{newest.node} opened with epoch {newest.epoch}, after this node with {mine}: {both}"
     return None
 
 
