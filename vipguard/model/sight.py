@@ -240,11 +240,18 @@ class Sight:
 
     def counts(self, peer: PeerSight) -> bool:
         """Must this node have what that peer has, before it opens? Not what another opening left behind, and of two
-        that went apart while both were open, not what was written where keepalived would not have it."""
+        that were open a moment ago, not what was written where keepalived would not have it."""
         relation = self.relation(peer)
         if relation is Relation.FORKED:
-            return not (self.was_writer and self.preferred_to(peer.node))
+            return not (self.wrote_lately and self.preferred_to(peer.node))
         return relation is not Relation.AHEAD
+
+    @property
+    def wrote_lately(self) -> bool:
+        """Was this node the writer until so short a time ago that nobody can have written much more than it since?"""
+        good = self.good_lag
+        lately = good is not None and self.now_s - good.at_s <= self.policy.limits.lag_s_max
+        return self.was_writer and lately and good is not None and good.writer == self.policy.node
 
     def preferred_to(self, other: Node) -> bool:
         """Of two that are MASTER keepalived lets that of the higher priority stay, of equals that of the higher
