@@ -57,7 +57,7 @@ def test_a_closed_server_and_another_hands_lock_take_no_row(pair: Pair) -> None:
     for holder, closes in ((opener.connection_id + 1, False), (opener.connection_id, True)):
         if closes:
             pair.b.close()
-        with pytest.raises(CouldNotDo, match="not open any more|read-only") as raised:
+        with pytest.raises(CouldNotDo, match=r"not open any more|read-only") as raised:
             write_opening(pair.b.session(), pair.policy, Opening(SECOND), holder, Deadline(2))
         assert raised.value.refused
     assert pair.b.value("(SELECT GROUP_CONCAT(epoch) FROM vipguard.opening)") == "3"
