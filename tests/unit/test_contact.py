@@ -13,7 +13,7 @@ from vipguard.agent.event import AddressSeen, Heard, KeepalivedSeen, Tick
 from vipguard.agent.world import suspect_s, wake_s
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, KeepalivedEvidence
-from vipguard.notify.silent import NOTICED, silence_s
+from vipguard.model.silence import NOTICED, silence_s
 
 LIMITS = POLICY.limits
 NOTICED_S = NOTICED * LIMITS.probe_s
@@ -146,10 +146,10 @@ def test_after_an_isolation_the_peers_silence_is_timed_anew() -> None:
     assert core.world.sight(core.now).isolated
     before_s = core.world.watching_s
     core.step(Heard({"10.73.0.1": (core.now, core.now - 0.001)}, {}))
-    assert core.world.watching_s == core.now > before_s
+    assert core.world.watching_s == core.now - 0.001 > before_s
     core.now += 0.1
     core.step(Heard({"10.73.0.1": (core.now, core.now - 0.001)}, {}))
-    assert core.world.watching_s == core.now - 0.1, "once"
+    assert core.world.watching_s == core.now - 0.101, "once"
 
 
 def test_the_suspicion_counts_from_the_last_answer_or_the_last_time_it_was_late() -> None:

@@ -20,11 +20,12 @@ from vipguard.model.evidence import Answer, ProcessId, ServerEvidence
 from vipguard.model.memory import Completed, Memory
 from vipguard.model.policy import Fence, Policy
 from vipguard.model.sight import Sight
+from vipguard.model.silence import own_word_s, word_s
 from vipguard.notify import proof
 from vipguard.notify.peers import PeerClass
 from vipguard.notify.proof import Proof
 from vipguard.notify.record import Due, Takeover
-from vipguard.notify.refused import SAID_S, await_own_word, await_refused
+from vipguard.notify.refused import await_own_word, await_refused
 
 VIP, PEER_IP, LINK_IP = "10.73.0.100", "10.73.0.12", "192.0.2.12"
 WAIT = replace(POLICY, silent_peer="wait")
@@ -327,7 +328,7 @@ def test_a_new_agent_says_it_of_the_server_that_one_before_it_opened() -> None:
 
 def test_who_said_it_opens_against_nobody_that_may_still_read_it() -> None:
     """The firewall came just then: the word could not be taken back there."""
-    own = replace(TAKER, said_gone_s=NOW_S - SAID_S + 0.1)
+    own = replace(TAKER, said_gone_s=NOW_S - own_word_s(POLICY) + 0.1)
     record = Takeover(NOW_S - 1, "boot-1")
     for kind, waits in (
         (PeerClass.REFUSED, True),
@@ -383,3 +384,9 @@ def test_a_killed_writer_is_followed_as_ever() -> None:
     core.go()
     assert core.phase == "Writing" and core.now - began_s < 0.1
     assert bereft().phase == "Resting"
+
+
+def test_a_slow_pace_of_looking_makes_no_word_stale_before_it_is_said_again() -> None:
+    for probe_s, words in ((0.1, 1), (0.5, 1), (0.7, 2), (3.0, 6)):
+        policy = replace(POLICY, limits=replace(POLICY.limits, probe_s=probe_s))
+        assert word_s(policy) == words and own_word_s(policy) > words + 1

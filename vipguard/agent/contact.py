@@ -11,20 +11,11 @@ from __future__ import annotations
 from ..model.effect import ArmClose, DisarmClose
 from .draft import Draft
 from .event import Event, Tick
-from .world import Closing, World, Writing, suspect_s
+from .world import Closing, Writing, suspect_s
 
 ARM_S = 0.2
 DISARM_S = 0.5
 TOLD_S = 2.0
-
-
-def renew(draft: Draft, before: World) -> None:
-    """Who was isolated saw nobody, and what they did meanwhile was not seen either: their silence is timed anew, as
-    after a pause."""
-    if before.outside_s is None or draft.world.outside_s == before.outside_s:
-        return
-    if before.sight(draft.now_s).isolated:
-        draft.set(watching_s=draft.now_s)
 
 
 def keep(draft: Draft, event: Event) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from ..model.evidence import Answer
+from ..model.ledger import Relation
 from ..model.sight import PeerSight
 
 
 class PeerClass(StrEnum):
     CLOSED = "closed"  # read-only, seen now
     DOWN = "down"  # its server's process is gone: its own agent says so, or its host shows that it has no VIP
-    LEGIT = "legit"  # open by right: epoch not below ours, open lock held, and it answers ARP for the VIP
+    LEGIT = "legit"  # open by right: not left behind by ours, open lock held, and it has the VIP or went apart from us
     OPEN_OTHERWISE = "open-otherwise"  # to be closed by the taker
     REFUSED = "refused"  # refuses the connection, and nothing proves that its server is gone
     SILENT = "silent"  # everything else, also: too many connections, access denied, no greeting
@@ -23,13 +24,13 @@ def classify(
     peer: PeerSight,
     *,
     since_s: float,
-    known_epoch: int,
+    relation: Relation | None,
     arp: Mapping[str, bool | None],
     vip: str,
     down: bool = False,
     refused: bool = False,
 ) -> PeerClass:
-    """The class of a peer by evidence that began at or after `since_s`.
+    """The class of a peer by evidence that began at or after `since_s`; `relation`: this node's history to its.
 
     `arp` maps the addresses asked so far to "somebody else answered for it", None where it can't be asked on this
     link. `down`: its server is proven to be gone; `refused`: it has refused a connection since then. Silence counts
@@ -54,7 +55,7 @@ def classify(
         return PeerClass.CLOSED
     if vip not in arp:
         return PeerClass.UNSEEN
-    epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
-    if epoch >= known_epoch and seen.facts.open_lock is not None and arp[vip] is True:
+    by_right = seen.facts.open_lock is not None and relation is not Relation.AHEAD
+    if by_right and (arp[vip] is True or relation is Relation.FORKED):
         return PeerClass.LEGIT
     return PeerClass.OPEN_OTHERWISE

@@ -13,11 +13,11 @@ from .proof import Proof
 @dataclass(frozen=True, slots=True)
 class Takeover:
     """How far one takeover has come; `claims` maps a node to the connection that holds our claim there, `claimed_s`:
-    since when it has been held on the own server. `before`: the node that wrote last when it began."""
+    since when it has been held on the own server. `reopens`: this node wrote last when it began."""
 
     began_s: float
     boot_id: str
-    before: str | None = None
+    reopens: bool = False
     claims: Mapping[str, int] = field(default_factory=dict)
     claimed_s: float | None = None
     proof: Proof = Proof()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..model.effect import AskArp, AskGone, Effect
 from ..model.sight import Sight
+from ..model.silence import own_word_s
 from . import proof
 from .peers import PeerClass
 from .record import Due, Takeover, refuse
@@ -17,9 +18,6 @@ from .silent import ARP_S, fence_off
 GONE_AGAIN_S = 0.003  # between two looks for the word of a peer's agent
 SILENT_AGAIN_S = 0.02  # of a silent peer, whose time runs meanwhile
 HELD_S = 0.05  # who has the VIP shows it at once; keepalived needs some milliseconds to remove it
-#: So long after this node last said that its own server is gone, it opens against nobody who may still read it:
-#: what was said is heard for less than two seconds, and a word that was on its way is said within one.
-SAID_S = 3.0
 
 
 def ask_gone(takeover: Takeover, sight: Sight, after_s: float = GONE_AGAIN_S) -> AskGone:
@@ -61,7 +59,7 @@ def await_refused(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
 def await_own_word(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
     """This node's agent said that its server was gone, before it was started again. A peer that does not answer may
     not know yet that this is over, and take it for a proof."""
-    if sight.said_gone_s is None or sight.now_s - sight.said_gone_s >= SAID_S:
+    if sight.said_gone_s is None or sight.now_s - sight.said_gone_s >= own_word_s(sight.policy):
         return None
     answered = (PeerClass.CLOSED, PeerClass.OPEN_OTHERWISE, PeerClass.LEGIT)
     deaf = [name for name, kind in found.items() if kind not in answered and not sight.peers[name].out]

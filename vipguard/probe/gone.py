@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..model.policy import Policy
+from ..model.silence import word_s
 from ..session import Deadline, Dialect, Session
-
-FRESH_S_MAX = 1  # as the list of sessions counts: begun seconds, so it is less than two
 
 
 def ask(session: Session, policy: Policy, peers: Iterable[str], deadline: Deadline) -> frozenset[str]:
@@ -32,5 +31,5 @@ def ask(session: Session, policy: Policy, peers: Iterable[str], deadline: Deadli
         and int(row[0]) in by_id
         and row[1] == user
         and row[5] is not None
-        and int(row[5]) <= FRESH_S_MAX
+        and int(row[5]) <= word_s(policy)
     )
