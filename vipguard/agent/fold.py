@@ -10,7 +10,7 @@ from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
-from . import behind
+from . import behind, standdown
 from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
@@ -21,6 +21,7 @@ from .event import (
     ProcessExiting,
     ReaderSeen,
     Reconfigured,
+    StoodDownSeen,
     Tick,
     TrackSeen,
 )
@@ -50,6 +51,8 @@ def fold(world: World, event: Event, now_s: float) -> World:
         case CopySeen(copy):
             due = True if world.copying is not None and copy is None else world.join_due
             return replace(world, copying=copy, join_due=due)
+        case StoodDownSeen(word):
+            return standdown.see(world, word)
         case Reconfigured(policy):
             peers = {node.name: world.peers.get(node.name, PeerSight(node)) for node in policy.peers}
             peers = {node.name: replace(peers[node.name], node=node) for node in policy.peers}

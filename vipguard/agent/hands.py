@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from ..act import address as act_address
@@ -38,7 +39,7 @@ from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
-from ..state import store
+from ..state import standdown, store
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -332,6 +333,14 @@ class Hands:
         store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
         self._remembered_s = self._now()
 
+    def keep_word(self, effect: do.KeepWord) -> None:
+        """Of the agent's own accord: an order that is there meanwhile is left alone."""
+        path, word = self.policy.paths.stood_down, effect.word
+        if word is not None:
+            standdown.put(path, replace(word, since_s=word.since_s or int(time.time())), over=False)
+        elif (there := standdown.look(path)) is not None and there.by_hand:
+            standdown.remove(path)
+
     def say_goodbye(self, value: str | None) -> None:
         """At a clean stop: a candidate's track file says 0, a holder's stays as it is."""
         if value is not None:
@@ -376,6 +385,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ShutGate: Hands.shut_gate,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
+    do.KeepWord: Hands.keep_word,
     do.WriteReaderTrack: lambda hands, effect: hands.readers.write_track(effect),
     do.ResetReaders: lambda hands, effect: hands.readers.reset(effect),
     do.RemoveReader: lambda hands, effect: hands.readers.remove(effect),

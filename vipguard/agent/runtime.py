@@ -206,7 +206,7 @@ class Runtime:
             return self.status()
         if command == "stories":
             return self.recent.text
-        if command in ("promote", "solo", "undamp", "lift"):
+        if command in ("promote", "solo", "undamp", "lift", "stand-up"):
             self._commands.append(Command(command))
             self._wake_at_s = self.now()
             return f"ok {command}"

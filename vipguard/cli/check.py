@@ -286,12 +286,19 @@ def _server_alone(policy: Policy) -> Sight:
     from vipguard.model.sight import Sight
     from vipguard.probe.server import ServerProbe
     from vipguard.session import Connector, boottime_s
+    from vipguard.state import standdown
 
     probe = ServerProbe(Connector.local(policy.mysql), policy)
     server = probe.look(min(policy.limits.deadline_s, _left_s()), boottime_s, channels=False)
     now_s = boottime_s()
+    closed = server.facts is not None and server.facts.closed  # an open one keeps the VIP until it is
     return Sight(
-        now_s, policy, server=server, address=AddressEvidence(now_s, True, True), watching_since_s=now_s
+        now_s,
+        policy,
+        server=server,
+        address=AddressEvidence(now_s, True, True),
+        watching_since_s=now_s,
+        stood_down=standdown.look(policy.paths.stood_down) if closed else None,
     )
 
 

@@ -107,7 +107,8 @@ class ServerFacts:
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
-    table for them, or they were not asked for.
+    table for them, or they were not asked for. `half_closed`: MySQL's read_only without super_read_only, which refuses
+    all but administrators.
     """
 
     flavor: Flavor
@@ -132,6 +133,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    half_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

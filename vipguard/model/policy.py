@@ -220,6 +220,11 @@ class Paths:
     def copy_mark(self) -> str:
         return f"{self.state}/copy-unfinished"
 
+    @property
+    def stood_down(self) -> str:
+        """There while this node's server is to stay closed by somebody's word."""
+        return f"{self.state}/stood-down"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

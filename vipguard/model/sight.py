@@ -25,6 +25,7 @@ from .heartbeat import Behind
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
+from .standdown import StoodDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Sight:
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `behind`: this node's lag, by the heartbeat; None where that says nothing.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    `stood_down`: somebody's word that this node's server is to stay closed.
     """
 
     now_s: float
@@ -141,6 +143,7 @@ class Sight:
     relay: RelayEvidence | None = None
     receiving: Receiving | None = None
     commits_wait_since_s: float | None = None
+    stood_down: StoodDown | None = None
 
     @property
     def vip_here(self) -> bool:

@@ -38,6 +38,7 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    half_closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Dialect:
 
     flavor: Flavor
     closed: str
+    half_closed: str
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
     channels: str
@@ -108,6 +110,7 @@ class Dialect:
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
             f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE}"
+            f", {self.half_closed}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -130,6 +133,7 @@ class Dialect:
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
             beats=heartbeat.read(row[15], row[16]),
+            half_closed=row[17] == b"1",
         )
 
     def own_gtid(self) -> str:
@@ -208,6 +212,7 @@ _DIALECTS: dict[str, Dialect] = {
     MARIADB: Dialect(
         flavor="mariadb",
         closed="@@global.read_only",
+        half_closed="0",
         gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
         uuid="''",
         channels="SHOW ALL SLAVES STATUS",
@@ -227,6 +232,7 @@ _DIALECTS: dict[str, Dialect] = {
         flavor="mysql",
         # while a SET of super_read_only waits for its turn, it reads 1 alone, and nothing is in force
         closed="(@@global.read_only AND @@global.super_read_only)",
+        half_closed="(@@global.read_only AND NOT @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
         channels="SHOW REPLICA STATUS",
