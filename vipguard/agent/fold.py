@@ -86,7 +86,9 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if world.server is not None and evidence.asked_at_s < world.server.asked_at_s:
         return world
     silent_since_s = unseen_since_s = None
-    leaving = evidence.answer is Answer.ABSENT and world.process_lives
+    # a refusal where this agent was never answered may be its configuration's: it kills nobody
+    answered_once = world.server_before is not None or (world.server is not None and world.server.answered)
+    leaving = evidence.answer is Answer.ABSENT and world.process_lives and answered_once
     if evidence.answer is Answer.SILENT or leaving:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
     if evidence.answer in (Answer.SILENT, Answer.BLIND):

@@ -330,7 +330,8 @@ class Hands:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
 
     def remember(self, effect: do.Remember) -> None:
-        store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+        whose, vip = (self.policy.cluster, self.policy.node), str(self.policy.vip.ip)
+        store.save(self.policy.paths.state_file, *whose, effect.memory, vip)
         self._remembered_s = self._now()
 
     def keep_word(self, effect: do.KeepWord) -> None:

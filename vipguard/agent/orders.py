@@ -65,10 +65,9 @@ def keep(draft: Draft) -> None:
         draft.send(Remember(REMEMBER_S, replace(memory, clean=world.clean)))
     if isinstance(world.phase, Writing) and world.process is not None:
         done = Completed(world.phase.epoch, world.boot_id, world.process)
-        if memory.completed != done:
-            draft.send(
-                Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done))
-            )
+        if memory.completed != done or not memory.open:
+            epoch = max(memory.epoch, done.epoch)
+            draft.send(Remember(REMEMBER_S, replace(memory, epoch=epoch, completed=done, open=True)))
     if (
         isinstance(world.phase, Writing)
         and memory.solo

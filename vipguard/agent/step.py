@@ -22,6 +22,7 @@ from ..notify.takeover import Takeover, due
 from . import (
     duplicate,
     heartbeat,
+    inherited,
     joining,
     judge,
     looks,
@@ -80,7 +81,8 @@ def _starting(draft: Draft) -> None:
     peers = all(peer.evidence is not None for peer in world.peers.values())
     if world.address is None or world.server is None or not (peers or late):
         return
-    facts, sight, done = world.server.facts, draft.sight, world.memory.completed
+    facts, sight = world.server.facts, draft.sight
+    done = world.memory.completed or inherited.by_its_row(world, sight)
     if facts is None:
         _start_unseen(draft, sight, late)
         return
@@ -98,7 +100,8 @@ def _starting(draft: Draft) -> None:
     elif (known := max(sight.peers_epoch, sight.own_epoch)) > done.epoch:
         _close(draft, "higher-epoch", f"epoch {known} is known, this node's is {done.epoch}")
     else:
-        draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
+        known_by = "takeover-completed-before" if world.memory.completed else "epoch-row-of-this-boot"
+        draft.note("adopted", known_by, "info" if world.memory.completed else "warning", epoch=done.epoch)
         draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
 
 

@@ -267,10 +267,21 @@ def _for_keepalived(app: App, name: str, reader: str | None) -> int:
         known = reading.named(policy, reader)
         interface, ip = known.interface, known.ip
     here = procnet.look(interface, ip, boottime_s).vip_present
+    if not here and reader is None and (before := _vip_before(policy)):
+        here = procnet.look(interface, before, boottime_s).vip_present
     sight = _server_alone(policy) if here else _all(policy)
     if reader is not None:
         return _say(reading.judge(policy, reader, sight, here))
     return _say(writer.judge(sight, "holder" if here else "candidate"))
+
+
+def _vip_before(policy: Policy) -> str:
+    """The VIP that the last agent looked after, where the configuration has another by now: keepalived may hold it
+    still. "" where there is none, or it cannot be read."""
+    from vipguard.state import store
+
+    kept = store.find(policy.paths.state_file)
+    return "" if kept is None or kept.vip == str(policy.vip.ip) else kept.vip
 
 
 def _all(policy: Policy) -> Sight:
