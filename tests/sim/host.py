@@ -47,6 +47,7 @@ class Host:
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.disk_stalled = False  # commits do not come back, and reads answer
+        self.io_fatal = self.io_gives_up = False
         self.worker_late_s = 0.0
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PEER_IDLE_S = 10.0
 CONNECT_RETRY_S = 1.0
 NET_TIMEOUT_S = 5.0
+GIVES_UP_S = 2.0
 Numbers = dict[int, int]  # server id: the last of its transactions
 
 
@@ -54,6 +55,7 @@ class Disk:
     have: Numbers = field(default_factory=dict)
     log: list[Txn] = field(default_factory=list)
     relay: list[Txn] = field(default_factory=list)
+    ever: Numbers = field(default_factory=dict)  # the most that was in it
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beats: dict[int, Row] = field(default_factory=dict)
@@ -77,13 +79,14 @@ class Mysqld(Process):
             self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
         self.io_wanted = self.sql_wanted = replicate
         self.untold = host.flavor == MARIADB and not replicate  # after a restart it tells nothing of its relay log
-        self.sql_errno = 0
+        self.sql_errno = self.io_errno = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
         self.cursor = 0
         self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
         self._applying = self._fetching = False
         self._stall_s: float | None = None
+        self._alone_s: float | None = None  # since when the IO thread has been trying to connect
         self.at(0.01, self.io_tick)
 
     # -- sessions and locks
@@ -157,6 +160,7 @@ class Mysqld(Process):
                 told()
             else:
                 txn.acknowledged = True
+                self.host.cluster.laws.histories.acknowledge(txn)
 
         if self.host.disk_stalled:
             self.stalled.append((txn, session, done))
@@ -225,7 +229,7 @@ class Mysqld(Process):
         if running and self.sql_wanted:
             lag_s = float(int(self.engine.now - self.disk.relay[0].at_s)) if self.disk.relay else 0.0
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
-        errno = 2003 if io == "connecting" else 0
+        errno = 2003 if io == "connecting" else self.io_errno
         received, have = self.gtid({} if self.untold else self.received), self.gtid()
         source = self.host.source
         return (
@@ -239,15 +243,20 @@ class Mysqld(Process):
         """False where MariaDB would throw away what it received, and vipguard's step refuses for that."""
         if self.host.flavor == MARIADB and not self.sql_wanted and self.disk.relay:
             return False
-        self.io_wanted = False
+        self.io_wanted, self.io_errno = False, 0
         self._unlink()
         return True
 
     def start_io(self) -> None:
         self._start_anew()
         if not self.io_wanted:
-            self.io_wanted = True
+            self.io_wanted, self.io_errno, self._alone_s = True, 0, None
             self.at(0.005, self.io_tick, True)
+
+    def io_fails(self, errno: int) -> None:
+        """The thread ends with this error."""
+        self.io_wanted, self.io_errno = False, errno
+        self._unlink()
 
     def _start_anew(self) -> None:
         """MariaDB throws away what was received and not applied when the first of its threads starts."""
@@ -300,7 +309,15 @@ class Mysqld(Process):
             else:
                 self._stall_s = None
                 self.pull()
-        if self.link is None and self.io_wanted and there and source.mysqld is not None and source.mysqld.running:
+        answers = there and source.mysqld is not None and source.mysqld.running
+        if self.link is None and self.io_wanted and not answers and self.host.io_gives_up:
+            self._alone_s = self.engine.now if self._alone_s is None else self._alone_s
+            if self.engine.now - self._alone_s > GIVES_UP_S:
+                self.io_fails(2003)
+        if self.link is None and self.io_wanted and answers and self.host.io_fatal:
+            self.io_fails(1236)
+        if self.link is None and self.io_wanted and answers and source.mysqld is not None:
+            self._alone_s = None
             self.link, self._stall_s = source.mysqld, None
             self.link.replicas.append(self)
             self.cursor = 0
@@ -341,6 +358,7 @@ class Mysqld(Process):
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
                 self.received[txn.source] = txn.number
                 self.disk.relay.append(txn)
+                self.disk.ever[txn.source] = max(txn.number, self.disk.ever.get(txn.source, 0))
         self._acknowledge(source)
         self._apply_soon()
 
