@@ -117,8 +117,10 @@ def test_an_open_server_whose_memory_is_lost_is_adopted_by_its_own_row() -> None
     core.look()
     assert isinstance(core.world.phase, Writing) and core.world.phase.epoch == 3 and core.track == "1"
     assert "epoch-row-of-this-boot" in core.rules
-    core.wait(0.3)
-    core.go()
+    core.facts = replace(OPEN_FACTS, open_lock=None)
+    for _ in range(3):
+        core.wait(0.1)
+        core.go()
     assert core.world.memory.completed == DONE.completed and core.world.memory.open, "remembered from here on"
 
 

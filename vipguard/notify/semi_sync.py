@@ -26,6 +26,7 @@ SUPERSEDED = frozenset(
         "paused",
         "higher-epoch",
         "epoch-of-another",
+        "fork-not-preferred",
         "stale-open",
         "stood-down",
         "holder-stood-down",
