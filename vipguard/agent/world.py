@@ -25,6 +25,7 @@ from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
 from ..model.silence import NOTICED, silence_s
+from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
 
@@ -55,12 +56,14 @@ class Taking:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
-    since when a planned move waits for its target to come near."""
+    since when a planned move waits for its target to come near; `shut_s`: since when its server is closed, by whom is
+    not known yet."""
 
     epoch: int
     opener: int | None
     since_s: float
     ordered_s: float | None = None
+    shut_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ class World:
     `ordered_s`: the same of the last order, called off or not.
     `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
     last said to anybody.
+    `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
+    not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
     of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
@@ -223,6 +228,8 @@ class World:
     duplicate: Duplicate = Duplicate()
     solo_ordered: bool = False
     copying: CopyEvidence | None = None
+    stood_down: StoodDown | None = None
+    word_due: bool = False
     acks: Acks = Acks()
     track: str | None = None
     track_asked: str | None = None
@@ -287,6 +294,7 @@ class World:
             said_gone_s=self.said_gone_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
+            stood_down=self.stood_down,
         )
 
     def _was_writer(self) -> bool:

@@ -29,6 +29,7 @@ from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
 from .silence import silence_s
+from .standdown import StoodDown
 
 OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
 
@@ -129,6 +130,7 @@ class Sight:
     `was_writer`: the newest opening on this server is this node's own, of this server process.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
     `said_gone_s`: when this agent last said to the others that its own server's process is gone.
+    `stood_down`: somebody's word that this node's server is to stay closed.
     """
 
     now_s: float
@@ -163,6 +165,7 @@ class Sight:
     said_gone_s: float | None = None
     was_writer: bool = False
     filtered_from: str | None = None
+    stood_down: StoodDown | None = None
 
     @property
     def vip_here(self) -> bool:

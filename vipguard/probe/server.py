@@ -159,6 +159,7 @@ class ServerProbe:
             gone=said.gone,
             ledger=self._ledger if self._has_ledger else None,
             io_beats=sum(told) if told else said.io_beats,
+            half_closed=said.half_closed,
         )
 
     def _expect_tables(self, session: Session, deadline: Deadline) -> None:
