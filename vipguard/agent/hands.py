@@ -68,6 +68,7 @@ class Hands:
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
+        self._disk = disk.DiskWatch()
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
@@ -110,7 +111,7 @@ class Hands:
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
-        return disk.look(effect.path, self._now)
+        return self._disk.look(effect.path, effect.logs, self._now)
 
     def look(self, effect: do.Effect) -> Looked:
         asked_at_s = self._now()

@@ -33,6 +33,8 @@ CANDIDATE: tuple[Row, ...] = (
     ("semi-sync-unmarked", rows.unless_entitled(rows.unmarked)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
+    ("disk-stalled", rows.disk_stalled),
+    ("disk-unsynced", rows.disk_unsynced),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
     ("replica", rows.replica),
@@ -65,10 +67,14 @@ HOLDER: tuple[Row, ...] = (
     ("holder-hung-alone", rows.hung_alone),
     ("holder-server-absent", rows.absent),
     ("holder-isolated", rows.isolated),
+    ("holder-disk-stalled", rows.disk_stalled_holder),
+    ("holder-disk-stalled-alone", rows.disk_stalled_alone),
     ("holder-disk-unfit", rows.disk_holder),
     ("holder-disk-unfit-alone", rows.disk_alone),
     ("holder-server-silent", rows.silent),
     ("holder-server-blind", rows.blind),
+    ("holder-disk-slow", rows.disk_slow),
+    ("holder-disk-unsynced", rows.disk_unsynced),
     ("holder-healthy", rows.yes("this node is the writer")),
 )
 
@@ -95,6 +101,7 @@ _DATA = frozenset(
         "semi-sync-unmarked",
         "errant-transactions",
         "disk-unfit",
+        "disk-stalled",
         "recovery-block",
     }
 )
