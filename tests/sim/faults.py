@@ -337,7 +337,7 @@ COMMON = (kill_mysqld, crash_loop, hang_mysqld, power_off, pause_host, kill_agen
           shut_keepalived, stop_keepalived, link_down, isolate, order_move)  # fmt: skip
 RARE = (stop_mysqld, lose_socket, slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_sql, cut_vrrp,
         cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
-        full_disk, stop_io, stop_sql, slow_apply, open_by_hand)  # fmt: skip
+        full_disk, stall_disk, stop_io, stop_sql, slow_apply, open_by_hand)  # fmt: skip
 
 
 class Schedule:

@@ -156,7 +156,7 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s
-    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
+    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT) or evidence.spoke:
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
     if (
@@ -167,6 +167,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     seen = replace(seen, before=peer.evidence, behind=lagging)
+    if eligible is True and peer.eligible is not True:
+        seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
     return _compare(see_writer(world, seen))
 

@@ -29,7 +29,8 @@ def unsynced(sight: Sight) -> str:
     disk = sight.disk
     if disk is None or not disk.sync_error:
         return ""
-    return f"no file of vipguard's own can be written and synced in {disk.place or 'the data directory'}: {disk.sync_error}"
+    place = disk.place or "the data directory"
+    return f"no file of vipguard's own can be written and synced in {place}: {disk.sync_error}"
 
 
 def room(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:

@@ -215,7 +215,7 @@ def disk_stalled(sight: Sight) -> Decision | None:
 def disk_stalled_holder(sight: Sight) -> Decision | None:
     """As a server that says nothing: killed, since a stalled commit may wake up later, and read-only binds none that
     is under way. Commits that wait for an acknowledgement wait for another node's disk, and for no kill of this one."""
-    if not stall.stalled(sight) or not sight.peer_eligible or not sight.policy.fence.kill_hung:
+    if not stall.stalled(sight) or not stall.replaceable(sight) or not sight.policy.fence.kill_hung:
         return None
     if sight.commits_wait_since_s is not None or not sight.process_lives:
         return None
@@ -225,7 +225,7 @@ def disk_stalled_holder(sight: Sight) -> Decision | None:
 def disk_stalled_alone(sight: Sight) -> Decision | None:
     if not stall.stalled(sight):
         return None
-    if not sight.peer_eligible:
+    if not stall.replaceable(sight):
         why = "no other node is known eligible"
     elif not sight.policy.fence.kill_hung:
         why = "fence.kill_hung is off"

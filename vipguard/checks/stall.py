@@ -13,6 +13,9 @@ from ..model.sight import Sight
 UNCOUNTED_TIMES = 3.0
 #: A standby says that it is unfit well before a writer on the same storage would be killed for it.
 CANDIDATE_SHARE = 0.5
+#: Where two disks stood together and go on together, the standby's word may be heard before this node has looked at
+#: its own once more: a write that was done a moment ago looked as if it still waited.
+FIT_S = 0.5
 
 
 def waits_s(sight: Sight) -> float:
@@ -41,6 +44,11 @@ def stalled(sight: Sight) -> bool:
 def suspect(sight: Sight) -> bool:
     """It may be about to: nobody becomes the writer here, and nothing more is written that has no need to be."""
     return still_s(sight) >= sight.policy.limits.hang_s * CANDIDATE_SHARE
+
+
+def replaceable(sight: Sight) -> bool:
+    """Was another node known to be able to take over when this disk was seen to stand last, and for a while before?"""
+    return sight.disk is not None and sight.peer_eligible_by(sight.disk.seen_at_s - FIT_S)
 
 
 def slow(sight: Sight) -> bool:

@@ -162,10 +162,10 @@ class _Writer:
                 self._last = replace(self._last, error=reason)
 
     def _moves(self, pid: int, now: Now) -> bool:
-        """Does its device count what it completes? If one moved, or the process does not sleep in the kernel (it gets
-        no processor, or was stopped), that was no standstill of the disk's up to now."""
+        """Does its device count what it completes? If one moved, or the process does not sleep in a call (it gets no
+        processor, was stopped, or waits for its own program's pages), that was no standstill of this disk up to now."""
         count, fields = completed(self.device), stat_fields(pid)
-        if count != self._count or fields is None or fields[0] != "D":
+        if count != self._count or fields is None or fields[0] not in "DS" or not _in_a_call(pid):
             self._count, self._still_s = count, now()
         return count is not None
 
@@ -188,6 +188,14 @@ class _Writer:
             _ENDING.append(process)
         for ended in [one for one in _ENDING if one.poll() is not None]:
             _ENDING.remove(ended)
+
+
+def _in_a_call(pid: int) -> bool:
+    """proc_pid_syscall(5): -1 for one that sleeps outside of any; where the kernel does not tell, it is believed."""
+    try:
+        return not Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").startswith(("-1", "running"))
+    except OSError:
+        return True
 
 
 _ENDING: list[subprocess.Popen[bytes]] = []  # killed, and asleep in the kernel: to be reaped when they have ended

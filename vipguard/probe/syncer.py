@@ -1,8 +1,8 @@
 """Does a write come back? A process of its own that writes a few bytes into a directory and syncs them, when told to.
 
-It is run as a script, by `probe/disk.py`: whoever waits for a disk that stands can't be ended before it moves again, and
-neither can its process, nor what that holds: the agent must not be the one that waits. For each line on its standard
-input two go to its standard output: what statvfs tells, and then, when it has come back, the write's outcome.
+It is run as a script, by `probe/disk.py`: whoever waits for a disk that stands can't be ended before it moves again,
+and neither can its process, nor what that holds: the agent must not be the one that waits. For each line on its
+standard input two go to its standard output: what statvfs tells, and then, when it has come back, the write's outcome.
 The file has no name where the file system can do that; it never pins the mount, and leaves nothing behind.
 """
 
