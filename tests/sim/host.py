@@ -45,7 +45,7 @@ class Host:
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.disk_stalled = False  # commits do not come back, and reads answer
-        self.disk_stalled_s = self.server_ended_s = -9.0
+        self.disk_stalled_s = self.server_ended_s = self.ailing_s = -9.0
         self.worker_late_s = 0.0
 
     @property

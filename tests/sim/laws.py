@@ -15,6 +15,7 @@ from vipguard.checks import lag
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 
+from . import killing
 from .mysqld import NET_TIMEOUT_S
 from .network import CLIENT, WITNESS
 
@@ -123,6 +124,7 @@ class Laws:
         """Every tenth of a second: who is open though it should not be, and who can see whom."""
         now, net = self.engine.now, self.cluster.network
         for host in self.cluster.hosts.values():
+            killing.watch(host)
             agent = host.agent
             if agent is None or not agent.running:
                 self._guarded_s.pop(host.name, None)
