@@ -42,7 +42,7 @@ STATUS: dict[str, Any] = {
             "server": "answered", "version": "mariadb 10.11.6", "vrrp": "MASTER", "keepalived": True, "link_up": True,
             "eligibility": "eligible", "rule": "holder-healthy", "lag_s": 0.5, "lag_rule": "lag-seen", "errant": "",
             "diverged": None, "damped_s": 0.0, "losses": 2, "duplicate": [], "disk_free_bytes": 5e9,
-            "disk_writable": True, "threads": [{"channel": "", "io": "running", "sql": False, "applied": True}],
+            "disk_writable": True, "disk_waits_s": 0.0, "threads": [{"channel": "", "io": "running", "sql": False, "applied": True}],
             "semi_sync": {"waiting": 0, "commits_wait_s": 0.0, "solo": False},
         },
         {"node": "db2", "server": "silent", "certificate_until_s": 1_800_000_000.0},

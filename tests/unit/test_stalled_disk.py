@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from core import OPENER, PROBER, Core, bereft, guarded_writer, standby
@@ -20,6 +21,7 @@ from vipguard.model.verdict import Eligibility
 
 HANG_S = POLICY.limits.hang_s
 LOSSLESS = replace(POLICY, durability="lossless")
+NO_KILL = replace(POLICY, fence=replace(POLICY.fence, kill_hung=False))
 WAITING = SemiSync(
     source_enabled=True, source_on=True, clients=1, waiting=1, acked=7, replica_enabled=False, replica_on=False
 )
@@ -127,7 +129,7 @@ def test_what_passed_while_the_host_stood_still_is_no_standstill_of_the_disk() -
     ("what", "sight"),
     [
         ("its device completes others", replace(WRITER, disk=stalled_disk(60.0, still_s=0.4))),
-        ("fence.kill_hung is off", replace(WRITER, policy=replace(POLICY, fence=replace(POLICY.fence, kill_hung=False)))),
+        ("fence.kill_hung is off", replace(WRITER, policy=NO_KILL)),
         ("commits wait for an acknowledgement", replace(WRITER, policy=LOSSLESS, commits_wait_since_s=NOW_S - 2)),
         ("its process is not known", replace(WRITER, process_lives=False)),
     ],
@@ -227,5 +229,5 @@ def test_the_disk_is_looked_at_often_enough_for_that() -> None:
         core.look()
         if core.world.disk_asked_s != asked_s and core.world.disk_asked_s is not None:
             times.append(core.world.disk_asked_s)
-    apart = [b - a for a, b in zip(times, times[1:], strict=False)]
+    apart = [b - a for a, b in pairwise(times)]
     assert len(times) >= 3 and max(apart) <= HANG_S / 4 + 0.1

@@ -44,6 +44,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
     "candidate": {
         "server-not-asked": replace(STANDBY, server=None),
         "server-absent": replace(STANDBY, server=healthy.ABSENT),
+        "disk-stalled": replace(STANDBY, disk=healthy.stalled_disk(1.6)),
         "server-hung": healthy.hung(STANDBY),
         "server-silent": replace(STANDBY, server=healthy.SILENT, server_silent_since_s=NOW_S - 0.5),
         "server-blind": replace(STANDBY, server=healthy.BLIND),
@@ -63,7 +64,6 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "semi-sync-unmarked": replace(STANDBY, policy=LOSSLESS),
         "errant-transactions": replace(STANDBY, errant=ERRANT),
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
-        "disk-stalled": replace(STANDBY, disk=healthy.stalled_disk(1.6)),
         "disk-unsynced": replace(STANDBY, disk=replace(healthy.DISK, sync_error="Permission denied")),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),

@@ -16,6 +16,7 @@ Row = tuple[str, rows.Decide]
 CANDIDATE: tuple[Row, ...] = (
     ("server-not-asked", rows.not_asked),
     ("server-absent", rows.absent),
+    ("disk-stalled", rows.disk_stalled),  # before what it makes of a server
     ("server-hung", rows.hung),
     ("server-silent", rows.silent),
     ("server-blind", rows.blind),
@@ -33,7 +34,6 @@ CANDIDATE: tuple[Row, ...] = (
     ("semi-sync-unmarked", rows.unless_entitled(rows.unmarked)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
-    ("disk-stalled", rows.disk_stalled),
     ("disk-unsynced", rows.disk_unsynced),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),

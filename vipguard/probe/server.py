@@ -107,30 +107,35 @@ class ServerProbe:
         return self._session.connection_id if self._session is not None else None
 
     def close(self) -> None:
-        for session in (self._session, self._fresh):
-            if session is not None:
-                session.close()
-        self._session = self._fresh = None
+        self._drop()
+        if self._fresh is not None:
+            self._fresh.close()
+            self._fresh = None
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _round(self, deadline: Deadline, channels: bool) -> ServerFacts:
         for attempt in range(ATTEMPTS_MAX):
             try:
                 return self._ask(deadline, channels)
             except Lost:
-                self.close()
+                self._drop()
                 if attempt == ATTEMPTS_MAX - 1 or deadline.remaining() <= PAUSE_S:
                     raise
                 if attempt:
                     time.sleep(PAUSE_S)
             except (ValueError, IndexError) as exc:
-                self.close()
+                self._drop()
                 raise CouldNotLook(f"the server's answer cannot be understood: {exc}") from exc
             except Silent:
                 self._abandoned = self.connection_id or self._abandoned
-                self.close()
+                self._drop()
                 raise
             except VipguardError:
-                self.close()
+                self._drop()
                 raise
         raise AssertionError("unreachable")
 
@@ -230,7 +235,7 @@ class ServerProbe:
             self._abandoned = None
             return
         session.attempt_all([f"KILL {waits}"], deadline)
-        session.close()
+        self._fresh = session
         state = (row[6] or b"").decode("utf-8", "replace") or "no state"
         raise CouldNotLook(f"{session.place}: it lives, and vipguard's last question waits in it ({state})")
 
