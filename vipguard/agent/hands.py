@@ -39,6 +39,7 @@ from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
 from ..state import store
+from ..state.pen import Pen
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -68,7 +69,7 @@ class Hands:
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
-        self._disk = disk.DiskWatch()
+        self._disk, self._pen = disk.DiskWatch(), Pen()
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
@@ -330,7 +331,8 @@ class Hands:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
 
     def remember(self, effect: do.Remember) -> None:
-        store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+        place = self.policy.paths.state_file, self.policy.cluster, self.policy.node
+        store.save(*place, effect.memory, self._pen, effect.deadline_s)
         self._remembered_s = self._now()
 
     def say_goodbye(self, value: str | None) -> None:

@@ -24,6 +24,7 @@ from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
+from ..state.pen import Pen
 from ..state.recent import Recent
 from . import readers, story
 from .alerts import Alerts
@@ -56,10 +57,11 @@ class Runtime:
         self._commands: list[Command] = []
         self._mailbox: collections.deque[Did] = collections.deque()
         self._wake = Wake()
-        os.makedirs(policy.paths.run, mode=0o750, exist_ok=True)
-        os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
+        for path, mode in ((policy.paths.run, 0o750), (policy.paths.state, 0o700)):
+            if not os.path.isdir(path):  # making one that is there would wait for a disk that stands
+                os.makedirs(path, mode=mode, exist_ok=True)
         self.recent = Recent(policy.paths.journal, policy.node)
-        self.journal = Journal(policy.paths.journal, self.recent if resident else None)
+        self.journal = Journal(policy.paths.journal, self.recent if resident else None, Pen())
         self.story = story.Story(self.journal.put)
         self.tally = Tally()
         self.watch = Watch(policy, self.now, readers=resident)
