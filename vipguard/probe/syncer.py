@@ -8,6 +8,7 @@ The file has no name where the file system can do that; it never pins the mount,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # whoever asked has ended meanwhile
+        main()
