@@ -45,6 +45,7 @@ STATUS: dict[str, Any] = {
             "disk_writable": True, "disk_waits_s": 0.0,
             "threads": [{"channel": "", "io": "running", "sql": False, "applied": True}],
             "semi_sync": {"waiting": 0, "commits_wait_s": 0.0, "solo": False},
+            "stood_down": {"since_s": 1_700_000_001, "by": "root", "reason": "", "readable": True},
         },
         {"node": "db2", "server": "silent", "certificate_until_s": 1_800_000_000.0},
     ],

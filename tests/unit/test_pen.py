@@ -41,7 +41,7 @@ def test_what_it_cannot_do_is_said_in_the_systems_words(writer: pen.Pen, tmp_pat
     with pytest.raises(OSError, match="No such file"):
         writer.replace(str(tmp_path / "no" / "a"), "", 5)
     with pytest.raises(CouldNotDo, match="cannot write the state file") as raised:
-        store.save(str(tmp_path / "no" / "a"), "orders", "db1", Memory(), writer, 5)
+        store.save(str(tmp_path / "no" / "a"), "orders", "db1", Memory(), pen=writer, within_s=5)
     assert raised.value.refused
 
 
@@ -53,10 +53,10 @@ def test_who_waits_for_one_that_hangs_waits_no_longer_than_he_said_and_goes_on_w
     for epoch in (1, 2):
         began = time.monotonic()
         with pytest.raises(CouldNotDo) as raised:
-            store.save(path, "orders", "db1", Memory(epoch=epoch), writer, 0.1)
+            store.save(path, "orders", "db1", Memory(epoch=epoch), pen=writer, within_s=0.1)
         assert not raised.value.refused and time.monotonic() - began < 2
     os.kill(pid_of(writer), signal.SIGCONT)
-    store.save(path, "orders", "db1", Memory(epoch=3), writer, 5)
+    store.save(path, "orders", "db1", Memory(epoch=3), pen=writer, within_s=5)
     assert store.load(path, "orders", "db1")[0].epoch == 3
 
 

@@ -19,19 +19,28 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class Kept:
+    """What stands in the file: whose memory it is, and the writer VIP that its agent looked after ("": not told)."""
+
     format: int
     cluster: str
     node: str
     memory: Memory
+    vip: str = ""
 
 
 def save(
-    path: str, cluster: str, node: str, memory: Memory, pen: Pen | None = None, within_s: float | None = None
+    path: str,
+    cluster: str,
+    node: str,
+    memory: Memory,
+    vip: str = "",
+    pen: Pen | None = None,
+    within_s: float | None = None,
 ) -> None:
     """Write `memory` so that a crash leaves the old or the new file, by `pen` where there is one. Raises CouldNotDo:
     not `refused` where it was not done `within_s`, and may be later."""
-    text = (msgspec.json.encode(_File(_FORMAT, cluster, node, memory)) + b"\n").decode()
+    text = (msgspec.json.encode(Kept(_FORMAT, cluster, node, memory, vip)) + b"\n").decode()
     try:
         if pen is None:
             replace(path, text)
@@ -54,12 +63,21 @@ def load(path: str, cluster: str, node: str) -> tuple[Memory, str]:
     except OSError as exc:
         return Memory(), f"cannot read the state file {path}: {exc.strerror}"
     try:
-        found = msgspec.json.decode(data, type=_File)
+        found = msgspec.json.decode(data, type=Kept)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         return Memory(), _set_aside(path, f"is torn or not vipguard's ({exc})")
     if (found.format, found.cluster, found.node) != (_FORMAT, cluster, node):
         return Memory(), _set_aside(path, f"belongs to node {found.node!r} of cluster {found.cluster!r}")
     return found.memory, ""
+
+
+def find(path: str) -> Kept | None:
+    """Whatever stands there, of whatever node; None where there is no file, or none that can be understood."""
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.format == _FORMAT else None
 
 
 def _set_aside(path: str, problem: str) -> str:
