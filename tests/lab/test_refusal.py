@@ -15,6 +15,7 @@ from lawful import nothing_lost, one_writer
 from vipguard.lab import Lab, LabSpec, faults
 from vipguard.lab.node import CONFIG_FILE
 from vipguard.lab.spec import Flavor
+from vipguard.lab.templates import command
 
 SECONDS = 6.0  # three attempts of the standby, by its back-off
 FENCE = '[fence]\ncommand = "/usr/bin/false"\nrequired = true\n'
@@ -132,9 +133,10 @@ def test_node_addresses_on_another_link_than_the_vip_are_as_good(flavor: Flavor)
     with Lab.create(spec) as lab:
         lab.switch.ip(["link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0", "link set br1 up"])
         for node in lab.nodes.values():
-            cable, end = f"{node.name}-b", f"{node.name}-e"
-            lab.switch.ip([f"link add {cable} type veth peer name {end}", f"link set {cable} master br1"])
-            lab.switch.ip([f"link set {cable} up", f"link set {end} netns {node.space.identity.pid} name eth1"])
+            cable, switch, pid = f"{node.name}-b", lab.switch.space.identity.pid, node.space.identity.pid
+            made = f"ip link add {cable} type veth peer name eth1 netns {pid}"
+            command(["nsenter", "-t", str(switch), "-n", *made.split()], 10)
+            lab.switch.ip([f"link set {cable} master br1", f"link set {cable} up"])
             node.run(["ip", "addr", "add", f"{node.address}/24", "dev", "eth1"])
             node.run(["ip", "link", "set", "eth1", "up"])
         lab.up()

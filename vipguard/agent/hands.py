@@ -44,6 +44,7 @@ from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
 from ..state import standdown, store
+from ..state.pen import Pen
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -77,6 +78,7 @@ class Hands:
             name: ServerProbe(connect, policy, partial(self._gone.__getitem__, name), word_s(policy))
             for name, connect in self._remote.items()
         }
+        self._disk, self._pen = disk.DiskWatch(), Pen()
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
@@ -121,7 +123,7 @@ class Hands:
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
-        return disk.look(effect.path, self._now)
+        return self._disk.look(effect.path, effect.logs, self._now)
 
     def look(self, effect: do.Effect) -> Looked:
         asked_at_s = self._now()
@@ -366,7 +368,7 @@ class Hands:
 
     def remember(self, effect: do.Remember) -> None:
         whose, vip = (self.policy.cluster, self.policy.node), str(self.policy.vip.ip)
-        store.save(self.policy.paths.state_file, *whose, effect.memory, vip)
+        store.save(self.policy.paths.state_file, *whose, effect.memory, vip, self._pen, effect.deadline_s)
         self._remembered_s = self._now()
 
     def keep_word(self, effect: do.KeepWord) -> None:

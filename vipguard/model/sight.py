@@ -75,6 +75,7 @@ class PeerSight:
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
     `link_address`: where its adverts come from, if not from its own address: its host on the VIP's link.
     `gone_s`: since when its agent has been saying, on this server, that its own runs no more.
+    `fit_since_s`: since when it has been `eligible` without a break.
     """
 
     node: Node
@@ -88,6 +89,7 @@ class PeerSight:
     before: ServerEvidence | None = None
     behind: Behind | None = None
     link_address: str | None = None
+    fit_since_s: float = 0.0
     gone_s: float | None = None
 
     @property
@@ -214,6 +216,10 @@ class Sight:
     def peer_eligible(self) -> bool:
         """Is some other node known to be able to take over?"""
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
+
+    def peer_eligible_by(self, at_s: float) -> bool:
+        """The same, and was it so at `at_s` already?"""
+        return any(p.eligible is True and p.answered and p.fit_since_s <= at_s for p in self.peers.values())
 
     @property
     def marked(self) -> bool:
