@@ -145,9 +145,7 @@ class Dialect:
 
     def wait(self, target: GtidSet, seconds: float) -> str:
         """SELECT that returns as soon as the replica has applied up to the end of `target`, or after `seconds`."""
-        text = str(target)
-        if self.flavor == MARIADB:  # its function knows positions only
-            text = ",".join(f"{source[0]}-{server}-{spans[-1][1]}" for source, server, spans in target.parts)
+        text = target.position() if self.flavor == MARIADB else str(target)  # its function knows positions only
         return f"SELECT {self.wait_function}('{text}', {seconds:.3f})"
 
     def locate(self, names: Sequence[str]) -> Columns:
@@ -208,7 +206,9 @@ _DIALECTS: dict[str, Dialect] = {
     MARIADB: Dialect(
         flavor="mariadb",
         closed="@@global.read_only",
-        gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
+        # the last of every server that ever wrote, in each domain; what was applied and not logged; the domain's end
+        # stands last, so in this order
+        gtid=("@@global.gtid_binlog_state", "@@global.gtid_slave_pos"),
         uuid="''",
         channels="SHOW ALL SLAVES STATUS",
         channel_columns=(
