@@ -42,7 +42,10 @@ class Tree:
         mine += [txn for txn in theirs if txn not in mine][:count]
 
     def copy(self, server: int, source: int) -> None:
-        self.logs[server] = list(self.logs[source])
+        """Not of a server whose lost writes another one keeps: it goes on writing, and its numbers hide that."""
+        lost = {txn for txn in self.logs[server] if txn[1] == server} - set(self.logs[source])
+        if not any(lost & set(log) for other, log in self.logs.items() if other != server):
+            self.logs[server] = list(self.logs[source])
 
     def state(self, server: int) -> GtidSet:
         """As `gtid_binlog_state` tells it."""

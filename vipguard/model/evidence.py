@@ -95,6 +95,16 @@ class ProcessId:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What keeps MariaDB's transactions in one order. `domain`: new sessions write in it. `strict`: gtid_strict_mode.
+    `parallel`: it would apply what lies in two domains in either order."""
+
+    domain: int
+    strict: bool
+    parallel: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What a server that answered said of itself, in one round.
 
@@ -107,7 +117,7 @@ class ServerFacts:
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
-    table for them, or they were not asked for.
+    table for them, or they were not asked for. `order`: of MariaDB only.
     """
 
     flavor: Flavor
@@ -132,6 +142,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def missing(branch: Branch, other: Branch) -> Iterator[tuple[int, Intervals]]:
     for server, spans in branch:
         above = whole and spans[-1][1] > shared
         if server in theirs:
+            if whole and covers(theirs[server], ((spans[-1][1], spans[-1][1]),)):
+                continue
             rest = subtract(spans, theirs[server])
         elif whole and not above and server not in ending:
             continue
@@ -110,5 +112,9 @@ def _lasting(branch: Branch, other: Branch) -> set[int]:
 
 def _whole(branch: Branch) -> bool:
     """Is it a history from its beginning, and not only transactions out of one?"""
-    rooted = any(spans[0][0] == 1 for _, spans in branch)
-    return rooted and all(len(spans) == 1 for _, spans in branch)
+    reached = 0
+    for first, last in sorted(interval for _, spans in branch for interval in spans):
+        if first > reached + 1:
+            return False
+        reached = max(reached, last)
+    return True

@@ -147,6 +147,7 @@ class ServerProbe:
             reads=said.reads,
             certificate_until_s=session.certificate_until_s,
             beats=said.beats,
+            order=said.order,
         )
 
     def _expect_beats(self, session: Session, deadline: Deadline) -> None:

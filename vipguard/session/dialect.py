@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..model.evidence import Channel, EpochRow, IoState
+from ..model.evidence import Channel, EpochRow, IoState, Order
 from ..model.gtid import GtidSet
 from ..model.heartbeat import Beats
 from ..model.maintenance import Maintenance
@@ -38,6 +38,7 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    order: Order | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Dialect:
     closed: str
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
+    order: str
     channels: str
     channel_columns: tuple[str, ...]
     close: str
@@ -107,7 +109,8 @@ class Dialect:
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
-            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE}"
+            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
+            f" {self.order}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -130,6 +133,7 @@ class Dialect:
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
             beats=heartbeat.read(row[15], row[16]),
+            order=_order(_text(row[17])) if row[17] else None,
         )
 
     def own_gtid(self) -> str:
@@ -198,6 +202,11 @@ def _maintenance(text: str) -> tuple[Maintenance, ...]:
     return tuple(rows)
 
 
+def _order(text: str) -> Order:
+    domain, strict, threads, mode = text.split()
+    return Order(int(domain), strict == "1", int(threads) > 0 and mode not in ("none", "minimal"))
+
+
 def _int(cell: bytes | None) -> int:
     return int(cell) if cell else 0
 
@@ -210,6 +219,8 @@ _DIALECTS: dict[str, Dialect] = {
         # stands last, so in this order
         gtid=("@@global.gtid_binlog_state", "@@global.gtid_slave_pos"),
         uuid="''",
+        order="CONCAT_WS(' ', @@global.gtid_domain_id, @@global.gtid_strict_mode, @@global.slave_parallel_threads,"
+        " @@global.slave_parallel_mode)",
         channels="SHOW ALL SLAVES STATUS",
         channel_columns=(
             "Connection_name", "Master_Host", "Master_Port", "Slave_IO_Running", "Slave_SQL_Running",
@@ -229,6 +240,7 @@ _DIALECTS: dict[str, Dialect] = {
         closed="(@@global.read_only AND @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
+        order="NULL",
         channels="SHOW REPLICA STATUS",
         channel_columns=(
             "Channel_Name", "Source_Host", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running",
