@@ -258,6 +258,27 @@ def full_disk(cluster: Cluster, host: Host) -> End:
     return end
 
 
+def stall_disk(cluster: Cluster, host: Host) -> End:
+    """Commits do not come back, and what was received is not written; reads answer."""
+    host.stall_disk(True)
+    return lambda: host.stall_disk(False)
+
+
+def refuse_pair(cluster: Cluster, host: Host) -> End:
+    """A packet filter between the nodes that rejects and not drops; their adverts are lost, both see the witness."""
+    others, net = [name for name in cluster.hosts if name != host.name], cluster.network
+    kinds = ("vrrp", "ping") if cluster.engine.chance(0.5) else ("vrrp",)
+
+    def cut(by: int) -> None:
+        for other in others:
+            for one, two in ((host.name, other), (other, host.name)):
+                net.cut(one, two, kinds, by)
+                net.refuse(one, two, by)
+
+    cut(1)
+    return lambda: cut(-1)
+
+
 def stop_io(cluster: Cluster, host: Host) -> End:
     """The operator stops the IO thread."""
     server = host.mysqld

@@ -265,7 +265,7 @@ class Laws:
         if verdict.standing == "candidate" and verdict.may:
             sight = after.sight(now)
             seen_closed = seen is not None and seen.facts is not None and seen.facts.closed
-            compared = sight.entitled or (after.errant is not None and lag.measure(sight).lag_s is not None)
+            compared = (after.errant is not None and lag.measure(sight).lag_s is not None) or sight.entitled
             if not seen_closed or not compared or after.outside_s is None:
                 self.broken(f"law 5: {host.name} is eligible by what it did not see")
         if isinstance(before.phase, Writing) and seen is not None and seen.answer is Answer.BLIND:

@@ -81,6 +81,7 @@ class Mysqld(Process):
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
         self.cursor = 0
+        self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
         self._applying = self._fetching = False
         self._stall_s: float | None = None
         self.at(0.01, self.io_tick)
@@ -147,11 +148,9 @@ class Mysqld(Process):
         mark: Mark | None = None,
         beat: Row | None = None,
     ) -> Txn:
-        """One more transaction; it is acknowledged, and `told` called, at once or when a replica has it."""
-        number = self.disk.have.get(self.host.server_id, 0) + 1
-        txn = Txn(self.host.server_id, number, self.engine.now, epoch, mark, beat)
-        self._take(txn)
-        self.received[txn.source] = number
+        """One more transaction; it is acknowledged, and `told` called, at once, when a replica has it, or when the disk
+        answers again. It has a number as soon as it is on disk."""
+        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat)
 
         def done() -> None:
             if told is not None:
@@ -159,8 +158,25 @@ class Mysqld(Process):
             else:
                 txn.acknowledged = True
 
-        self.acks.wait(txn, session, done)
+        if self.host.disk_stalled:
+            self.stalled.append((txn, session, done))
+        else:
+            self._write(txn)
+            self.acks.wait(txn, session, done)
         return txn
+
+    def _write(self, txn: Txn) -> None:
+        txn.number = self.disk.have.get(self.host.server_id, 0) + 1
+        self._take(txn)
+        self.received[txn.source] = txn.number
+
+    def disk_goes_on(self) -> None:
+        """What hung is done, also for a client that has gone since."""
+        stalled, self.stalled = self.stalled, []
+        for txn, session, done in stalled:
+            self._write(txn)
+            if session.alive:
+                self.acks.wait(txn, session, done)
 
     def _take(self, txn: Txn) -> None:
         self.disk.have[txn.source] = txn.number
@@ -272,10 +288,10 @@ class Mysqld(Process):
     def io_tick(self, once: bool = False) -> None:
         """Connect, and find out when the source is no longer there."""
         source, net = self.host.source, self.host.network
-        there = net.both_ways(self.host.name, source.name, "sql")
+        there, refused = net.reaches(self.host.name, source.name), net.refuses(self.host.name, source.name)
         if self.link is not None:
             ended = self.link is not source.mysqld or not self.link.alive
-            if there and ended:
+            if refused or (there and ended):
                 self._unlink()
             elif not there or not self.link.running:
                 self._stall_s = self.engine.now if self._stall_s is None else self._stall_s
@@ -296,7 +312,7 @@ class Mysqld(Process):
             self.at(0.25 if self.link is not None else CONNECT_RETRY_S, self.io_tick)
 
     def source_ended(self) -> None:
-        if self.link is not None and self.host.network.both_ways(self.host.name, self.link.host.name, "sql"):
+        if self.link is not None and self.host.network.reaches(self.host.name, self.link.host.name):
             self._unlink()
 
     def pull(self) -> None:
@@ -309,7 +325,7 @@ class Mysqld(Process):
 
     def _send(self, source: Mysqld) -> None:
         self._fetching = False
-        if self.link is not source or not self.host.network.both_ways(source.host.name, self.host.name, "sql"):
+        if self.link is not source or not self.host.network.reaches(self.host.name, source.host.name):
             return
         new, self.cursor = source.disk.log[self.cursor :], len(source.disk.log)
         self.at(0.0002, self._receive, source, new)
@@ -317,6 +333,9 @@ class Mysqld(Process):
     def _receive(self, source: Mysqld, new: list[Txn]) -> None:
         if not self.io_wanted or self.link is not source:
             self.cursor = 0
+            return
+        if self.host.disk_stalled:
+            self.at(0.05, self._receive, source, new)
             return
         for txn in new:
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
@@ -328,7 +347,7 @@ class Mysqld(Process):
     def _acknowledge(self, source: Mysqld) -> None:
         """Semi-sync: what is on this disk is acknowledged to its source, not by a replica."""
         acknowledges = self.host.policy.lossless and not self.acks.mute
-        if acknowledges and self.host.network.both_ways(self.host.name, source.host.name, "sql"):
+        if acknowledges and self.host.network.reaches(self.host.name, source.host.name):
             number = self.received.get(source.host.server_id, 0)
             source.at(self.engine.between(0.0002, 0.001), source.acks.received, source.host.server_id, number)
 
@@ -340,6 +359,10 @@ class Mysqld(Process):
     def _apply(self) -> None:
         self._applying = False
         if not self.sql_wanted or not self.disk.relay:
+            return
+        if self.host.disk_stalled:
+            self._applying = True
+            self.at(0.05, self._apply)
             return
         txn = self.disk.relay.pop(0)
         if txn.number == self.disk.have.get(txn.source, 0) + 1:
@@ -354,6 +377,9 @@ class Mysqld(Process):
             return
         super().end()
         self.engine.tell(self.host.name, "server process ends")
+        for txn, _, _ in self.stalled[: self.engine.rng.randint(0, len(self.stalled)) if self.stalled else 0]:
+            self._write(txn)  # that much had got to the disk, and nobody was told
+        self.stalled = []
         self._unlink()
         for replica in list(self.replicas):
             replica.at(self.engine.between(0.001, 0.08), replica.source_ended)
