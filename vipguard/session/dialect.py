@@ -204,7 +204,7 @@ def _maintenance(text: str) -> tuple[Maintenance, ...]:
 
 def _order(text: str) -> Order:
     domain, strict, threads, mode = text.split()
-    return Order(int(domain), strict == "1", int(threads) > 0 and mode not in ("none", "minimal"))
+    return Order(int(domain), strict in ("ON", "1"), int(threads) > 0 and mode not in ("none", "minimal"))
 
 
 def _int(cell: bytes | None) -> int:
