@@ -172,9 +172,10 @@ def test_a_write_by_hand_on_a_standby_is_told_and_a_loose_mode_does_not_hide_it(
     off has a node whose GTIDs look like the writer's, and whose rows do not."""
     lab, writer = three.lab, three.writer
     standby = lab.others(writer)[-1]
-    standby.mysqld.sql("STOP SLAVE IO_THREAD", "INSERT INTO app.h VALUES (2, 2)")
-    writer.mysqld.sql("INSERT INTO app.h VALUES (3, 3)")
-    standby.mysqld.sql("START SLAVE IO_THREAD")
+    for node, number in ((standby, 2), (writer, 3)):  # each before it hears of the other's
+        node.mysqld.sql("STOP SLAVE IO_THREAD", f"INSERT INTO app.h VALUES ({number}, {number})")
+    for node in (standby, writer):
+        node.mysqld.sql("START SLAVE IO_THREAD")
     lab.wait(lambda: standby.mysqld.replication()[0]["Last_SQL_Errno"] == 1950, 10, "replication to stop")
     lab.wait(lambda: three.own(standby)["errant"], 5, "the errant write to be named")
     found = three.status(standby)["checks"]["replication"]

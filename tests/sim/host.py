@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vipguard.model.evidence import ProcessId, VrrpState
 from vipguard.model.memory import Memory
 from vipguard.model.policy import Policy
+from vipguard.model.standdown import StoodDown
 
 from .engine import Engine
 from .keepalived import Keepalived
@@ -40,12 +41,15 @@ class Host:
         self.agent: Agent | None = None
         self.follows = policy.source_of(self.node).name
         self.disk, self.memory, self.boots, self.pids = Disk(), Memory(), 1, 100 * server_id
+        self.stood_down: StoodDown | None = None
         # knobs of the faults
         self.apply_s = 0.002
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.disk_stalled = False  # commits do not come back, and reads answer
+        self.io_fatal = self.io_gives_up = False
         self.worker_late_s = 0.0
+        self.knows_ledger = True  # its server has the table, and its agent writes there
 
     @property
     def source(self) -> Host:

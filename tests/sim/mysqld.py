@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vipguard.model.evidence import Channel, EpochRow, Mark, ProcessId, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.heartbeat import Beats, Row
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import MARIADB
 
 from .acks import Acks
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PEER_IDLE_S = 10.0
 CONNECT_RETRY_S = 1.0
 NET_TIMEOUT_S = 5.0
+GIVES_UP_S = 2.0
 OUT_OF_ORDER = 1950  # MariaDB's strict mode
 Numbers = dict[int, int]  # server id: the last of its transactions
 
@@ -35,6 +37,7 @@ class Txn:
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beat: Row | None = None
+    opening: Opening | None = None
     acknowledged: bool = False
 
 
@@ -55,9 +58,11 @@ class Disk:
     have: Numbers = field(default_factory=dict)
     log: list[Txn] = field(default_factory=list)
     relay: list[Txn] = field(default_factory=list)
+    ever: Numbers = field(default_factory=dict)  # the most that was in it
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beats: dict[int, Row] = field(default_factory=dict)
+    ledger: Ledger = Ledger()
 
 
 class Mysqld(Process):
@@ -78,13 +83,14 @@ class Mysqld(Process):
             self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
         self.io_wanted = self.sql_wanted = replicate
         self.untold = host.flavor == MARIADB and not replicate  # after a restart it tells nothing of its relay log
-        self.sql_errno = 0
+        self.sql_errno = self.io_errno = self.io_beats = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
         self.cursor = 0
         self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
         self._applying = self._fetching = False
         self._stall_s: float | None = None
+        self._alone_s: float | None = None  # since when the IO thread has been trying to connect
         self.at(0.01, self.io_tick)
 
     # -- sessions and locks
@@ -148,16 +154,18 @@ class Mysqld(Process):
         epoch: EpochRow | None = None,
         mark: Mark | None = None,
         beat: Row | None = None,
+        opening: Opening | None = None,
     ) -> Txn:
         """One more transaction; it is acknowledged, and `told` called, at once, when a replica has it, or when the disk
         answers again. It has a number as soon as it is on disk."""
-        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat)
+        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat, opening)
 
         def done() -> None:
             if told is not None:
                 told()
             else:
                 txn.acknowledged = True
+                self.host.cluster.laws.histories.acknowledge(txn)
 
         if self.host.disk_stalled:
             self.stalled.append((txn, session, done))
@@ -184,6 +192,9 @@ class Mysqld(Process):
         self.disk.have[txn.source] = txn.number
         self.disk.log.append(txn)
         self.disk.epoch = txn.epoch or self.disk.epoch
+        if txn.opening is not None:
+            self.disk.epoch = txn.opening.row
+            self.disk.ledger = Ledger.of((*self.disk.ledger.openings, txn.opening))
         self.disk.mark = txn.mark or self.disk.mark
         if txn.beat is not None:
             self.disk.beats[txn.beat.server_id] = txn.beat
@@ -219,6 +230,8 @@ class Mysqld(Process):
             process=self.pid if local else None,
             fit_lock=self.holder(self.host.policy.fit_lock),
             beats=Beats(self.clock_us(), tuple(self.disk.beats.values())),
+            ledger=self.disk.ledger if self.host.knows_ledger else None,
+            io_beats=self.io_beats,
         )
 
     def channels(self) -> tuple[Channel, ...]:
@@ -227,7 +240,7 @@ class Mysqld(Process):
         if running and self.sql_wanted:
             lag_s = float(int(self.engine.now - self.disk.relay[0].at_s)) if self.disk.relay else 0.0
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
-        errno = 2003 if io == "connecting" else 0
+        errno = 2003 if io == "connecting" else self.io_errno
         received, have = self.gtid({} if self.untold else self.received), self.gtid()
         if self.host.flavor == MARIADB:  # a position, which tells the end alone
             received = GtidSet.parse(MARIADB, received.position())
@@ -243,15 +256,20 @@ class Mysqld(Process):
         """False where MariaDB would throw away what it received, and vipguard's step refuses for that."""
         if self.host.flavor == MARIADB and not self.sql_wanted and self.disk.relay:
             return False
-        self.io_wanted = False
+        self.io_wanted, self.io_errno = False, 0
         self._unlink()
         return True
 
     def start_io(self) -> None:
         self._start_anew()
         if not self.io_wanted:
-            self.io_wanted = True
+            self.io_wanted, self.io_errno, self._alone_s = True, 0, None
             self.at(0.005, self.io_tick, True)
+
+    def io_fails(self, errno: int) -> None:
+        """The thread ends with this error."""
+        self.io_wanted, self.io_errno = False, errno
+        self._unlink()
 
     def _start_anew(self) -> None:
         """MariaDB throws away what was received and not applied when the first of its threads starts."""
@@ -303,8 +321,18 @@ class Mysqld(Process):
                     self._unlink()
             else:
                 self._stall_s = None
+                if self.cursor >= len(self.link.disk.log):
+                    self.io_beats += 1
                 self.pull()
-        if self.link is None and self.io_wanted and there and source.mysqld is not None and source.mysqld.running:
+        answers = there and source.mysqld is not None and source.mysqld.running
+        if self.link is None and self.io_wanted and not answers and self.host.io_gives_up:
+            self._alone_s = self.engine.now if self._alone_s is None else self._alone_s
+            if self.engine.now - self._alone_s > GIVES_UP_S:
+                self.io_fails(2003)
+        if self.link is None and self.io_wanted and answers and self.host.io_fatal:
+            self.io_fails(1236)
+        if self.link is None and self.io_wanted and answers and source.mysqld is not None:
+            self._alone_s = None
             self.link, self._stall_s = source.mysqld, None
             self.link.replicas.append(self)
             self.cursor = 0
@@ -345,6 +373,7 @@ class Mysqld(Process):
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
                 self.received[txn.source] = txn.number
                 self.disk.relay.append(txn)
+                self.disk.ever[txn.source] = max(txn.number, self.disk.ever.get(txn.source, 0))
         self._acknowledge(source)
         self._apply_soon()
 

@@ -31,7 +31,7 @@ class Network:
         self._refused[source, target] += by
 
     def refuses(self, source: str, target: str) -> bool:
-        """Is a connect from the one to the other refused, and a connection that it had broken, whatever listens there?"""
+        """Is a connect from the one to the other refused, and a connection that it had broken off?"""
         return self._refused[source, target] > 0
 
     def isolate(self, name: str, others: list[str], by: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from ..act import address as act_address
@@ -12,6 +13,7 @@ from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
 from ..act.heartbeat import Beater
+from ..act.ledger import write_opening
 from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
@@ -38,7 +40,7 @@ from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
-from ..state import store
+from ..state import standdown, store
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -61,7 +63,7 @@ class Hands:
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
-        self._for_relay = Connector.local(policy.mysql)
+        self._for_relay, self._for_ledger = (Connector.local(policy.mysql) for _ in range(2))
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
         self._signs_of, self._signs = policy, likeness.signs(policy)
         self._offers: tuple[str, ...] = ()
@@ -255,7 +257,12 @@ class Hands:
             raise CouldNotDo("open: this worker came to it too late", refused=True)
         opener.open(Deadline(min(left_s, effect.deadline_s)))
         self._gate.open()  # clients need some milliseconds to come back, and the epoch row as many to be written
-        opener.write_epoch(self.policy.cluster, effect.row, deadline)
+        opener.write_epoch(self.policy.cluster, effect.opening, deadline)
+
+    def write_opening(self, effect: do.WriteOpening) -> None:
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_ledger(deadline)) as session:
+            write_opening(session, self.policy, effect.opening, effect.opener, deadline)
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
@@ -330,8 +337,17 @@ class Hands:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
 
     def remember(self, effect: do.Remember) -> None:
-        store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+        whose, vip = (self.policy.cluster, self.policy.node), str(self.policy.vip.ip)
+        store.save(self.policy.paths.state_file, *whose, effect.memory, vip)
         self._remembered_s = self._now()
+
+    def keep_word(self, effect: do.KeepWord) -> None:
+        """Of the agent's own accord: an order that is there meanwhile is left alone."""
+        path, word = self.policy.paths.stood_down, effect.word
+        if word is not None:
+            standdown.put(path, replace(word, since_s=word.since_s or int(time.time())), over=False)
+        elif (there := standdown.look(path)) is not None and there.by_hand:
+            standdown.remove(path)
 
     def say_goodbye(self, value: str | None) -> None:
         """At a clean stop: a candidate's track file says 0, a holder's stays as it is."""
@@ -363,6 +379,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.PrepareOpen: Hands.prepare_open,
     do.DropOpener: Hands.drop_opener,
     do.Open: Hands.open,
+    do.WriteOpening: Hands.write_opening,
     do.SetSource: Hands.set_source,
     do.Mute: Hands.mute,
     do.WriteMark: Hands.write_mark,
@@ -377,6 +394,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ShutGate: Hands.shut_gate,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
+    do.KeepWord: Hands.keep_word,
     do.WriteReaderTrack: lambda hands, effect: hands.readers.write_track(effect),
     do.ResetReaders: lambda hands, effect: hands.readers.reset(effect),
     do.RemoveReader: lambda hands, effect: hands.readers.remove(effect),

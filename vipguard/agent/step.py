@@ -16,10 +16,24 @@ from ..model.sight import Sight
 from ..model.verdict import Eligibility
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
-from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import duplicate, heartbeat, joining, judge, looks, move, orders, outcome, phases, readers, semi_sync
+from . import (
+    duplicate,
+    heartbeat,
+    inherited,
+    joining,
+    judge,
+    ledger,
+    looks,
+    move,
+    orders,
+    outcome,
+    phases,
+    readers,
+    semi_sync,
+    standdown,
+)
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -41,6 +55,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     readers.keep(draft)
     joining.join(draft)
     semi_sync.keep(draft)
+    ledger.keep(draft)
     heartbeat.keep(draft, event)
     if isinstance(event, Tick):
         orders.keep(draft)
@@ -67,7 +82,8 @@ def _starting(draft: Draft) -> None:
     peers = all(peer.evidence is not None for peer in world.peers.values())
     if world.address is None or world.server is None or not (peers or late):
         return
-    facts, sight, done = world.server.facts, draft.sight, world.memory.completed
+    facts, sight = world.server.facts, draft.sight
+    done = world.memory.completed or inherited.by_its_row(world, sight)
     if facts is None:
         _start_unseen(draft, sight, late)
         return
@@ -82,11 +98,13 @@ def _starting(draft: Draft) -> None:
         _close(
             draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
         )
-    elif (known := max(sight.peers_epoch, sight.own_epoch)) > done.epoch:
-        _close(draft, "higher-epoch", f"epoch {known} is known, this node's is {done.epoch}")
-    else:
-        draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
-        draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
+        return
+    epoch = done.epoch
+    if facts.epoch is not None and (facts.epoch.node, facts.epoch.boot_id) == (world.policy.node, world.boot_id):
+        epoch = max(epoch, facts.epoch.epoch)  # it raised its epoch, and died before that was on its disk
+    known_by = "takeover-completed-before" if world.memory.completed else "epoch-row-of-this-boot"
+    draft.note("adopted", known_by, "info" if world.memory.completed else "warning", epoch=epoch)
+    draft.set(phase=Writing(epoch, None, draft.now_s), errant=None)
 
 
 def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
@@ -116,6 +134,7 @@ def _resting(draft: Draft) -> None:
     if world.copying is not None and world.copying.working and not sight.vip_here:
         why = None  # MySQL's clone empties a server only without super_read_only; read_only stays
     if why is not None:
+        standdown.opened_by_hand(draft)
         _close(draft, *why)
         return
     if not sight.vip_here:
@@ -127,6 +146,8 @@ def _resting(draft: Draft) -> None:
         return
     if facts is None or _kept_out(sight) or sight.copying or sight.isolated or not world.may_open:
         return
+    if sight.was_writer and _looks_again(world, draft.now_s):
+        return  # what the others did while nobody looked decides
     if sight.claimed_by_other:
         phases.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
         return
@@ -135,7 +156,7 @@ def _resting(draft: Draft) -> None:
         phases.hold_off(draft, *unfit)
         return
     draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
-    takeover = Takeover(draft.now_s, world.boot_id, last_writer(sight), solo_before=world.memory.solo)
+    takeover = Takeover(draft.now_s, world.boot_id, sight.was_writer, solo_before=world.memory.solo)
     draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
     draft.forget("refused")
 
@@ -144,20 +165,21 @@ def _kept_out(sight: Sight) -> bool:
     if sight.policy.me.is_replica:
         return True
     by_operator = sight.in_maintenance is not None or sight.paused is not None
-    return sight.parked is not None or (by_operator and not sight.promoted)
+    return sight.parked is not None or sight.stood_down is not None or (by_operator and not sight.promoted)
 
 
 def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
-    """Why not to begin. A writer that closed itself, with nobody open since, has the newest history whatever its
-    replica side says."""
-    done = world.memory.completed
-    opened = max(sight.own_epoch, sight.peers_epoch)
-    was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
-    facts = world.server.facts if world.server else None
-    same = facts is not None and done is not None and done.process == facts.process
-    if was_writer and same and not sight.policy.lossless:
-        return None
+    """Why not to begin. Of a writer that closed itself the replica side says nothing; whether somebody else may have
+    written since counts."""
+    if sight.was_writer and not sight.policy.lossless:
+        return writer.unfit_after_reign(sight)
     return writer.unfit(sight)
+
+
+def _looks_again(world: World, now_s: float) -> bool:
+    """Have not all peers been asked since a pause, and may they still answer?"""
+    asked = all(p.evidence is not None and p.evidence.asked_at_s >= world.watching_s for p in world.rivals.values())
+    return not asked and now_s - world.watching_s < 2 * world.policy.limits.deadline_s
 
 
 def _taking(draft: Draft) -> None:
@@ -172,6 +194,8 @@ def _taking(draft: Draft) -> None:
         phases.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
     elif sight.isolated:
         phases.abandon(draft, "isolated", "no witness and no peer answers any more")
+    elif sight.stood_down is not None:
+        phases.abandon(draft, "stood-down", f"this node's server is to stay closed, by {sight.stood_down}", blame=False)
     elif sight.in_maintenance is not None and not sight.promoted:
         phases.abandon(draft, "maintenance", f"this node is in maintenance, by {sight.in_maintenance}")
     elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
@@ -226,8 +250,14 @@ def _writing(draft: Draft) -> None:
     facts = world.server.facts if world.server else None
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
-    if facts.closed:
-        phases.rest(draft, "found-closed", "closed-by-another-hand")
+    if (facts.closed or facts.half_closed) and standdown.found_closed(draft, phase, facts):
+        if draft.world.stood_down is not None:
+            text = f"somebody closed the server ({draft.world.stood_down.reason}), so it stays closed"
+            _close(draft, standdown.RULE, text)
+    elif facts.closed:
+        phases.rest(draft, "found-closed", standdown.RULE)
+    elif phase.shut_s is not None:
+        draft.set(phase=replace(phase, shut_s=None))
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
     elif not phases.no_room(draft) and move.begin(draft, phase):

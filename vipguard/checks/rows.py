@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..model import forks
 from ..model.evidence import Answer
 from ..model.finding import Outcome
 from ..model.maintenance import Maintenance
@@ -110,6 +111,20 @@ def _times(row: Maintenance) -> tuple[Number, ...]:
     return ("since_s", row.since_s), ("until_s", row.until_s)
 
 
+def stood_down(sight: Sight) -> Decision | None:
+    """Also of a node that the operator promotes: that is another order, and this one has to be ended first."""
+    word = sight.stood_down
+    if word is None:
+        return None
+    since: tuple[Number, ...] = (("since_s", word.since_s),) if word.since_s else ()
+    return NO, f"this node's server stays closed, by {word}: `vipguard standdown --end` here ends that", since
+
+
+def stood_down_holder(sight: Sight) -> Decision | None:
+    """A word that cannot be read is blindness, and takes nothing."""
+    return stood_down(sight) if sight.stood_down is not None and sight.stood_down.readable else None
+
+
 def copying(sight: Sight) -> Decision | None:
     return (NO, sight.copying, ()) if sight.copying else None
 
@@ -130,6 +145,22 @@ def unapplied(sight: Sight) -> Decision | None:
 def writable(sight: Sight) -> Decision | None:
     facts = sight.server.facts if sight.server else None
     return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
+
+
+def forked(sight: Sight) -> Decision | None:
+    """Without a writer nobody may choose between two histories, but the operator."""
+    if sight.newest_writers() or not sight.forked:
+        return None
+    names = ",".join(peer.node.name for peer in sight.forked)
+    return NO, forks.tell(sight.forked[0], sight), (("apart_from", names),)
+
+
+def filtered(sight: Sight) -> Decision | None:
+    """Its set says that it has the writer's transactions, and the newest opening is not among its rows."""
+    if (peer := sight.filtered_from) is None:
+        return None
+    text = f"it has the GTIDs of {peer}'s newest opening, and not its row: something filters or skips what it applies"
+    return NO, text, (("lacks_of", peer),)
 
 
 def threads(sight: Sight) -> Decision | None:

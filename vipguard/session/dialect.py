@@ -13,7 +13,7 @@ from ..model.gtid import GtidSet
 from ..model.heartbeat import Beats
 from ..model.maintenance import Maintenance
 from ..model.policy import MARIADB, MYSQL, Flavor, Policy
-from . import heartbeat
+from . import heartbeat, ledger
 from .wire import Row
 
 NO_SUCH_THREAD = 1094
@@ -38,6 +38,9 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    openings: str  # the ledger's fingerprint
+    io_beats: int | None
+    half_closed: bool
     order: Order | None
 
 
@@ -58,6 +61,7 @@ class Columns:
     sql_errno: int
     sql_error: int
     uses_gtid: int
+    io_beats: int | None = None  # MySQL's status does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,10 @@ class Dialect:
 
     flavor: Flavor
     closed: str
+    half_closed: str
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
+    io_beats: str  # where the channels do not tell
     order: str
     channels: str
     channel_columns: tuple[str, ...]
@@ -87,9 +93,9 @@ class Dialect:
         """
         return f"SET GLOBAL read_only = IF(UNIX_TIMESTAMP(NOW(6)) < {until_s:.6f}, 0, 1)"
 
-    def facts(self, quote: Callable[[str], str], policy: Policy, beats: bool) -> str:
+    def facts(self, quote: Callable[[str], str], policy: Policy, beats: bool, openings: bool) -> str:
         """One SELECT for everything but the channels; read its row with `read_facts`. `beats`: the heartbeat too, whose
-        table must be there."""
+        table must be there. `openings`: and the ledger's fingerprint, likewise."""
         cluster, claim_lock, open_lock = policy.cluster, policy.claim_lock, policy.open_lock
         moves = " ".join(
             f"WHEN IS_USED_LOCK({quote(policy.move_lock(node.name))}) IS NOT NULL THEN {quote(node.name)}"
@@ -110,6 +116,7 @@ class Dialect:
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
             f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
+            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}, {self.half_closed},"
             f" {self.order}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
@@ -133,7 +140,10 @@ class Dialect:
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
             beats=heartbeat.read(row[15], row[16]),
-            order=_order(_text(row[17])) if row[17] else None,
+            openings=_text(row[17]),
+            io_beats=None if row[18] is None else int(float(row[18])),
+            half_closed=row[19] == b"1",
+            order=_order(_text(row[20])) if row[20] else None,
         )
 
     def own_gtid(self) -> str:
@@ -154,7 +164,8 @@ class Dialect:
 
     def locate(self, names: Sequence[str]) -> Columns:
         """Raises ValueError when the server lacks a column."""
-        return Columns(*(names.index(name) for name in self.channel_columns))
+        beats = names.index("Slave_received_heartbeats") if "Slave_received_heartbeats" in names else None
+        return Columns(*[*(names.index(name) for name in self.channel_columns), beats])  # type: ignore[arg-type]
 
     def read_channel(self, row: Row, at: Columns, own: GtidSet) -> Channel:
         """`own` was read before the row: so `applied` may be late, and is never early."""
@@ -179,6 +190,7 @@ class Dialect:
             io_error=_text(row[at.io_error]),
             sql_errno=_int(row[at.sql_errno]),
             sql_error=_text(row[at.sql_error]),
+            io_beats=None if at.io_beats is None else _int(row[at.io_beats]),
         )
 
 
@@ -215,6 +227,8 @@ _DIALECTS: dict[str, Dialect] = {
     MARIADB: Dialect(
         flavor="mariadb",
         closed="@@global.read_only",
+        half_closed="0",
+        io_beats="NULL",
         # the last of every server that ever wrote, in each domain; what was applied and not logged; the domain's end
         # stands last, so in this order
         gtid=("@@global.gtid_binlog_state", "@@global.gtid_slave_pos"),
@@ -238,8 +252,10 @@ _DIALECTS: dict[str, Dialect] = {
         flavor="mysql",
         # while a SET of super_read_only waits for its turn, it reads 1 alone, and nothing is in force
         closed="(@@global.read_only AND @@global.super_read_only)",
+        half_closed="(@@global.read_only AND NOT @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
+        io_beats="(SELECT SUM(COUNT_RECEIVED_HEARTBEATS) FROM performance_schema.replication_connection_status)",
         order="NULL",
         channels="SHOW REPLICA STATUS",
         channel_columns=(
