@@ -172,17 +172,17 @@ def test_a_write_by_hand_on_a_standby_is_told_and_a_loose_mode_does_not_hide_it(
     off has a node whose GTIDs look like the writer's, and whose rows do not."""
     lab, writer = three.lab, three.writer
     standby = lab.others(writer)[-1]
-    for node, number in ((standby, 2), (writer, 3)):  # each before it hears of the other's
-        node.mysqld.sql("STOP SLAVE IO_THREAD", f"INSERT INTO app.h VALUES ({number}, {number})")
-    for node in (standby, writer):
-        node.mysqld.sql("START SLAVE IO_THREAD")
+    for statement in ("STOP SLAVE IO_THREAD", "INSERT INTO app.h VALUES (@@server_id + 1, 0)", "START SLAVE IO_THREAD"):
+        for node in (standby, writer):  # so that each writes before it hears of the other's
+            node.mysqld.sql(statement)
+    mine, theirs = (int(node.mysqld.value("@@server_id")) + 1 for node in (standby, writer))
     lab.wait(lambda: standby.mysqld.replication()[0]["Last_SQL_Errno"] == 1950, 10, "replication to stop")
     lab.wait(lambda: three.own(standby)["errant"], 5, "the errant write to be named")
     found = three.status(standby)["checks"]["replication"]
     assert found["rule"] == "sql-thread-failed" and "wrote by itself" in found["text"]
     assert standby.eligible() == "0"
     standby.mysqld.sql("SET GLOBAL gtid_strict_mode = 0", "START SLAVE SQL_THREAD")
-    lab.wait(lambda: standby.mysqld.sql("SELECT 1 FROM app.h WHERE id = 3"), 10, "what was received to be applied")
+    lab.wait(lambda: standby.mysqld.sql(f"SELECT 1 FROM app.h WHERE id = {theirs}"), 10, "what was received to be applied")
     wait_check(three, standby, "strict-mode-off")
     assert standby.eligible() == "0"
     standby.mysqld.sql("SET GLOBAL gtid_strict_mode = 1")
@@ -191,7 +191,7 @@ def test_a_write_by_hand_on_a_standby_is_told_and_a_loose_mode_does_not_hide_it(
     standby.vipguard("rejoin", "--discard", "--yes", timeout_s=90)
     lab.wait_healthy()
     wait_alike(lab)
-    assert not standby.mysqld.sql("SELECT 1 FROM app.h WHERE id = 2")
+    assert not standby.mysqld.sql(f"SELECT 1 FROM app.h WHERE id = {mine}")
     move(lab, standby)
     standby.mysqld.sql("UPDATE app.h SET v = 5 WHERE id = 1")
     wait_alike(lab)
