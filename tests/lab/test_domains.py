@@ -182,7 +182,7 @@ def test_a_write_by_hand_on_a_standby_is_told_and_a_loose_mode_does_not_hide_it(
     assert found["rule"] == "sql-thread-failed" and "wrote by itself" in found["text"]
     assert standby.eligible() == "0"
     standby.mysqld.sql("SET GLOBAL gtid_strict_mode = 0", "START SLAVE SQL_THREAD")
-    lab.wait(lambda: standby.mysqld.sql(f"SELECT 1 FROM app.h WHERE id = {theirs}"), 10, "what was received to be applied")
+    lab.wait(lambda: standby.mysqld.sql(f"SELECT 1 FROM app.h WHERE id = {theirs}"), 10, "its rows to come")
     wait_check(three, standby, "strict-mode-off")
     assert standby.eligible() == "0"
     standby.mysqld.sql("SET GLOBAL gtid_strict_mode = 1")
