@@ -24,6 +24,7 @@ from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
+from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
 
@@ -54,12 +55,14 @@ class Taking:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
-    since when a planned move waits for its target to come near."""
+    since when a planned move waits for its target to come near; `shut_s`: since when its server is closed, by whom is
+    not known yet."""
 
     epoch: int
     opener: int | None
     since_s: float
     ordered_s: float | None = None
+    shut_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,8 @@ class World:
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
+    `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
+    not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
     of its ledger because of that peer, `noticed_s`: since when there is reason to.
@@ -219,6 +224,8 @@ class World:
     duplicate: Duplicate = Duplicate()
     solo_ordered: bool = False
     copying: CopyEvidence | None = None
+    stood_down: StoodDown | None = None
+    word_due: bool = False
     acks: Acks = Acks()
     track: str | None = None
     track_asked: str | None = None
@@ -280,6 +287,7 @@ class World:
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
             gtid_since_s=self.gtid_since_s,
+            stood_down=self.stood_down,
         )
 
     def _was_writer(self) -> bool:
