@@ -157,6 +157,7 @@ WRONG = [
     (_set(HERE, innodb_flush_log_at_trx_commit="2"), "not-durable"),
     (_set(HERE, server_id="9", gtid_domain_id="9"), "server-id-differs"),
     (_set(HERE, gtid_domain_id="0"), "gtid-domain-differs"),
+    (_set(HERE, thread_handling="pool-of-threads", extra_port="0"), "no-extra-port"),
     (_set(HERE, slave_net_timeout="60"), "net-timeout"),
     (_set(HERE, auto_increment_increment="1"), "auto-increment"),
     (_set(HERE, port="3307"), "port-differs"),
