@@ -96,7 +96,10 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if evidence.answer in (Answer.SILENT, Answer.BLIND):
         unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
     before = world.server if world.server is not None and world.server.answered else world.server_before
-    world = replace(world, server=evidence, server_before=before)
+    same = before is not None and before.facts is not None and evidence.facts is not None
+    same = same and before.facts.gtid == evidence.facts.gtid  # type: ignore[union-attr]
+    since_s = world.gtid_since_s if same and world.gtid_since_s is not None else evidence.seen_at_s
+    world = replace(world, server=evidence, server_before=before, gtid_since_s=since_s)
     world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
         return world
