@@ -153,8 +153,9 @@ def test_a_stopped_server_is_silent_for_a_prober_that_never_saw_it(pair: Pair) -
 
 @pytest.mark.parametrize("extra", [False, True], ids=["without-extra-port", "with-extra-port"])
 def test_a_pool_of_threads_that_has_none_left_is_not_silence(pair: Pair, extra: bool) -> None:
-    if pair.flavor != "mariadb":
-        return  # MySQL's community edition has no pool of threads
+    if pair.flavor != "mariadb":  # MySQL's community edition has no pool of threads
+        assert pair.a.value("@@global.thread_handling") == "one-thread-per-connection"
+        return
     more = [f"extra_port={free_port()}", "extra_max_connections=10"] if extra else []
     pool = ["thread_handling=pool-of-threads", "thread_pool_size=2", "thread_pool_max_threads=6", "max_connections=300"]
     with configured(pair, pair.a, *pool, *more):
@@ -183,6 +184,7 @@ def test_three_hundred_busy_clients_are_not_silence(pair: Pair) -> None:
 
 def test_mysqls_port_for_administrators_is_asked_as_well(pair: Pair) -> None:
     if pair.flavor != "mysql":
+        assert pair.a.sql("SHOW VARIABLES LIKE 'admin_port'") == []
         return
     port = free_port()
     with configured(pair, pair.a, "admin_address=127.0.0.1", f"admin_port={port}", "create_admin_listener_thread=ON"):

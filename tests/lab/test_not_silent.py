@@ -115,8 +115,9 @@ def test_three_hundred_busy_clients_on_two_processors_are_no_hung_server(guarded
 
 def test_a_pool_of_threads_that_has_none_left_is_no_hung_server(guarded: Guarded) -> None:
     """Without an extra port: only that its threads are at work shows that it lives."""
-    if guarded.lab.spec.flavor != "mariadb":
-        return  # MySQL's community edition has no pool of threads
+    if guarded.lab.spec.flavor != "mariadb":  # MySQL's community edition has no pool of threads
+        assert guarded.writer.mysqld.value("@@global.thread_handling") == "one-thread-per-connection"
+        return
     lab, old, writer = guarded.lab, guarded.writer, guarded.standby
     pool = "[mysqld]\nthread_handling=pool-of-threads\nthread_pool_size=2\nthread_pool_max_threads=8\n"
     writer.configure_server(pool)
