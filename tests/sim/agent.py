@@ -97,7 +97,8 @@ class Agent(Process):
             up = host.cluster.witness_up if other is None else other.powered and not other.paused
             if up and not lost and net.both_ways(host.name, name, "ping"):
                 self._pings[address] = (now + 0.0004, now)
-        return [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard)), TrackSeen(host.track)]
+        seen: list[Event] = [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard))]
+        return seen if host.track == self.world.track else [*seen, TrackSeen(host.track)]
 
     def order(self, command: Command) -> None:
         """By its local socket."""

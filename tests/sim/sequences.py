@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .faults import End, cut_pair, isolate, link_down, nothing, refuse_pair
+from .faults import End, cut_pair, cut_sql, isolate, link_down, nothing, pause_host, refuse_pair, stop_agent
 from .host import Host
 from .network import CLIENT, WITNESS
 
@@ -82,6 +82,39 @@ def late_guard(cluster: Cluster, host: Host) -> End:
             engine.at(lasts_s, agent.cont)
 
     engine.at(begin_s, stop)
+    return end
+
+
+def pause_in_a_cut(cluster: Cluster, host: Host) -> End:
+    """Cut off, and its host stands still meanwhile; either ends before the other."""
+    engine = cluster.engine
+    ends = [isolate(cluster, host), pause_host(cluster, host)]
+    if engine.chance(0.5):
+        ends.reverse()
+
+    def end() -> None:
+        ends[0]()
+        engine.at(engine.between(0.0, 2.0), ends[1])
+
+    return end
+
+
+def away(cluster: Cluster, host: Host) -> End:
+    """Another candidate is out of it for a while; as it comes back the writer is lost."""
+    engine = cluster.engine
+    others = [other for other in cluster.hosts.values() if other is not host and not other.node.is_replica]
+    if not others:
+        return nothing
+    out = engine.rng.choice((isolate, pause_host, cut_sql, stop_agent, link_down))
+    back = out(cluster, engine.rng.choice(others))
+
+    def end() -> None:
+        for writer in cluster.laws.writers()[:1]:
+            engine.tell("FAULT", f"power_off {writer.name}")
+            writer.power_off()
+            engine.at(engine.between(8.0, 20.0), writer.boot)
+        engine.at(engine.between(0.0, 1.0), back)
+
     return end
 
 

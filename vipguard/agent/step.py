@@ -219,7 +219,7 @@ def _writing(draft: Draft) -> None:
         draft.say("kill", "hung-server", "warning", hang_s=world.policy.limits.hang_s)
         draft.send(KillServer(1.0, world.process))
         return
-    unfit = writer.judge(sight, "holder")
+    unfit = draft.judge("holder")
     if unfit.eligibility is Eligibility.INELIGIBLE and not sight.hung:
         _close(draft, unfit.rule, unfit.text)
         return
