@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .evidence import ProcessId
+from .evidence import EpochRow, ProcessId
 from .maintenance import Maintenance
 
 
@@ -45,7 +45,8 @@ class Memory:
     until replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody
     can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
     server was seen closed again. `maintenance`: the operator's rows as the server told them last. `diverged`: why this
-    node is apart, until a comparison finds otherwise.
+    node is apart, until a comparison finds otherwise. `openings`: those of other nodes that it heard of and that its
+    own server does not know.
     """
 
     epoch: int = 0
@@ -57,3 +58,4 @@ class Memory:
     open: bool = False
     maintenance: tuple[Maintenance, ...] = ()
     diverged: str | None = None
+    openings: tuple[EpochRow, ...] = ()
