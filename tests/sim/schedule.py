@@ -149,3 +149,10 @@ class Schedule:
             host.start_agent()
             host.start_keepalived()
         self.engine.tell("FAULT", "all is mended")
+        self._watch_power()
+
+    def _watch_power(self) -> None:
+        """Who is fenced by an order that was under way is switched on again."""
+        for host in self.cluster.hosts.values():
+            host.boot()
+        self.engine.at(5.0, self._watch_power)

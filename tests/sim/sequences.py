@@ -125,14 +125,20 @@ def retake_alone(cluster: Cluster, host: Host) -> End:
     if host.node.is_replica:
         return nothing
     ends = [isolate(cluster, other) for other in candidates]
-    at_s = 0.3
+    at_s, on = 0.3, [True]
+
+    def stand_still() -> None:
+        if on:
+            host.pause()
+
     for _ in range(engine.rng.randint(1, 3)):
         lasts_s = engine.between(0.55, 2.5)
-        engine.at(at_s, host.pause)
+        engine.at(at_s, stand_still)
         engine.at(at_s + lasts_s, host.unpause)
         at_s += lasts_s + engine.between(1.0, 4.0)
 
     def end() -> None:
+        on.clear()
         for one in ends:
             one()
 
