@@ -50,8 +50,8 @@ class Agent(Process):
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
         self._said_exit: object = None
-        host.cluster.laws.guard(host, False)  # whichever was here before
-        host.cluster.laws.guard(host, True)
+        host.cluster.laws.guards.see(host, False)  # whichever was here before
+        host.cluster.laws.guards.see(host, True)
         self.at(0.01, self._start)
 
     def _start(self) -> None:
@@ -213,10 +213,10 @@ class Agent(Process):
 
     def stop(self) -> None:
         super().stop()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
 
     def cont(self) -> None:
-        self.host.cluster.laws.guard(self.host, not self.host.paused)
+        self.host.cluster.laws.guards.see(self.host, not self.host.paused)
         super().cont()
 
     def end(self) -> None:
@@ -224,7 +224,7 @@ class Agent(Process):
         if not self.alive:
             return
         super().end()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
         self.engine.tell(self.host.name, "agent ends")
         for conn in (self.probe, self.claimer, self.acting, self.opener, *self.peers.values()):
             conn.hang_up()

@@ -62,6 +62,7 @@ from .sequences import (
     cut_pair_staged,
     isolate_staged,
     late_guard,
+    leave_unguarded,
     pause_in_a_cut,
     refuse_one_way,
     retake_alone,
@@ -82,7 +83,7 @@ RARE: tuple[Fault, ...] = (
     cut_vrrp, cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
     full_disk, stall_disk, hang_in_the_kernel, refuse_pair, refuse_one_way, late_guard, retake_alone, fatal_io,
     pause_in_a_cut, away, io_gives_up, slow_apply, stop_io, stop_sql, stop_both, open_by_hand, close_by_hand, promote,
-    solo,
+    solo, leave_unguarded, leave_unguarded,
 )  # fmt: skip
 #: what may last for minutes
 LONG: tuple[Fault, ...] = (

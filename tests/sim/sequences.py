@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .faults import End, cut_pair, cut_sql, isolate, link_down, nothing, pause_host, refuse_pair, stop_agent
+from .faults import (
+    End,
+    cut_pair,
+    cut_sql,
+    isolate,
+    kill_agent,
+    link_down,
+    nothing,
+    pause_host,
+    refuse_pair,
+    shut_keepalived,
+    stop_agent,
+    stop_keepalived,
+)
 from .host import Host
 from .network import CLIENT, WITNESS
 
@@ -97,6 +110,21 @@ def pause_in_a_cut(cluster: Cluster, host: Host) -> End:
         engine.at(engine.between(0.0, 2.0), ends[1])
 
     return end
+
+
+def leave_unguarded(cluster: Cluster, host: Host) -> End:
+    """Its guard is gone, and then the VIP leaves it: whoever takes over has to close it."""
+    engine = cluster.engine
+    end = engine.rng.choice((stop_agent, kill_agent))(cluster, host)
+    engine.at(engine.between(0.0, 1.0), engine.rng.choice((shut_keepalived, stop_keepalived)), cluster, host)
+
+    def both() -> None:
+        end()
+        if host.keepalived is not None and host.keepalived.stopped:
+            host.keepalived.cont()
+        host.start_keepalived()
+
+    return both
 
 
 def away(cluster: Cluster, host: Host) -> End:
