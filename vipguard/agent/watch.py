@@ -22,8 +22,17 @@ from ..probe.fifo import FifoWatch
 from ..probe.keepalived import KeepalivedWatch
 from ..probe.reach import Reach
 from ..session.process import is_exiting
-from ..state import mark
-from .event import AddressSeen, CopySeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
+from ..state import mark, standdown
+from .event import (
+    AddressSeen,
+    CopySeen,
+    Event,
+    Heard,
+    KeepalivedSeen,
+    ProcessExiting,
+    StoodDownSeen,
+    TrackSeen,
+)
 from .reader_watch import ReaderWatch
 
 _log = get_logger("watch")
@@ -107,6 +116,7 @@ class Watch:
             Heard(answers, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
             CopySeen(mark.look(self.policy.paths.copy_mark)),
+            StoodDownSeen(standdown.look(self.policy.paths.stood_down)),
             *(self._readers.tick() if self._readers else ()),
         ]
 
@@ -116,6 +126,7 @@ class Watch:
         seen: list[Event] = [
             TrackSeen(track_file.read(paths.track_file)),
             CopySeen(mark.look(paths.copy_mark)),
+            StoodDownSeen(standdown.look(paths.stood_down)),
         ]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))

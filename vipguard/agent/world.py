@@ -24,6 +24,7 @@ from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
+from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
 
@@ -54,12 +55,14 @@ class Taking:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
-    since when a planned move waits for its target to come near."""
+    since when a planned move waits for its target to come near; `shut_s`: since when its server is closed, by whom is
+    not known yet."""
 
     epoch: int
     opener: int | None
     since_s: float
     ordered_s: float | None = None
+    shut_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,12 @@ class World:
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
+    `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
+    not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
-    of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
+    of its ledger because of that peer, `noticed_s`: since when there is reason to.
+    `reference`: by which it is seen that rows are filtered, from `filtered_from`.
     """
 
     policy: Policy
@@ -218,6 +224,8 @@ class World:
     duplicate: Duplicate = Duplicate()
     solo_ordered: bool = False
     copying: CopyEvidence | None = None
+    stood_down: StoodDown | None = None
+    word_due: bool = False
     acks: Acks = Acks()
     track: str | None = None
     track_asked: str | None = None
@@ -230,7 +238,9 @@ class World:
     writer_mark: str | None = None
     reference: Reference | None = None
     filtered_from: str | None = None
+    gtid_since_s: float | None = None
     overruled_s: Mapping[str, float] = field(default_factory=dict)
+    noticed_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def process_lives(self) -> bool:
@@ -276,6 +286,8 @@ class World:
             commits_wait_since_s=self.acks.waiting_since_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
+            gtid_since_s=self.gtid_since_s,
+            stood_down=self.stood_down,
         )
 
     def _was_writer(self) -> bool:

@@ -22,6 +22,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("other-cluster", rows.other_cluster),
     ("keepalived-dead", rows.keepalived_dead),
     ("copy-unfinished", rows.copying),
+    ("stood-down", rows.stood_down),
     ("maintenance", rows.unless_promoted(rows.maintenance)),
     ("cluster-paused", rows.unless_promoted(rows.paused_candidate)),
     ("parked", rows.unless_promoted(rows.parked)),
@@ -55,12 +56,14 @@ TAKING: tuple[Row, ...] = (
     ("takeover-keepalived-dead", rows.keepalived_dead),
     ("takeover-isolated", rows.isolated),
     ("takeover-copy-unfinished", rows.copying),
+    ("takeover-stood-down", rows.stood_down),
     ("takeover-maintenance", rows.unless_promoted(rows.maintenance)),
     ("takeover-parked", rows.parked),
     ("taking-over", rows.yes("this node has the VIP and is taking over")),
 )
 
 HOLDER: tuple[Row, ...] = (
+    ("holder-stood-down", rows.stood_down_holder),
     ("holder-paused", rows.paused),
     ("holder-server-leaving", rows.leaving),
     ("holder-server-hung", rows.hung_holder),
@@ -116,6 +119,8 @@ NO_FAULTS = frozenset(
         "takeover-parked",
         "copy-unfinished",
         "takeover-copy-unfinished",
+        "stood-down",
+        "takeover-stood-down",
         "not-read-only",
         "recovery-block",
         "damped",
@@ -142,6 +147,10 @@ def unfit_after_reign(sight: Sight) -> tuple[str, str] | None:
         decision = row(sight) if rule in _AFTER_REIGN else None
         if decision is not None and decision[0] is rows.NO:
             return rule, decision[1]
+    for name, peer in sight.peers.items():
+        alone = sight.alone(peer)
+        if sight.goes_on(peer) and alone is not None and not alone.is_empty:
+            return "diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}"
     seen, lag_s_max = lag.last_good(sight), sight.policy.limits.lag_s_max
     if not sight.promoted and not sight.entitled and seen.lag_s is not None and seen.lag_s > lag_s_max:
         return "lag-exceeded", f"{seen.text}, the limit is {lag_s_max:g} s"

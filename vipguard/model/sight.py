@@ -28,6 +28,7 @@ from .ledger import EpochRow, Relation, relate
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
+from .standdown import StoodDown
 
 OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
 
@@ -116,6 +117,7 @@ class Sight:
     the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
     any kind. `process_lives`: the server's process was not seen to end. `errant`: what this node has and the writer
     lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or peer.
+    `gtid_since_s`: from when on this server's set is known to have been what it is.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
     IO thread, for a takeover or for another source, and nothing started it since. `parked`: a rule that keeps this node
     from candidacy, with its text. `maintenance`: the operator's rows that are in force.
@@ -125,6 +127,7 @@ class Sight:
     `filtered_from`: a node whose newest opening this server's rows lack though its set has it.
     `was_writer`: the newest opening on this server is this node's own, of this server process.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    `stood_down`: somebody's word that this node's server is to stay closed.
     """
 
     now_s: float
@@ -144,6 +147,7 @@ class Sight:
     good_lag: GoodLag | None = None
     behind: Behind | None = None
     errant: GtidSet | None = None
+    gtid_since_s: float | None = None
     io_stopped_by_us: bool = False
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
@@ -158,6 +162,7 @@ class Sight:
     commits_wait_since_s: float | None = None
     was_writer: bool = False
     filtered_from: str | None = None
+    stood_down: StoodDown | None = None
 
     @property
     def vip_here(self) -> bool:
@@ -293,6 +298,11 @@ class Sight:
             return None
         return mine.gtid.minus(with_received(peer, theirs))
 
+    def goes_on(self, peer: PeerSight) -> bool:
+        """Is that peer open by right, or does its history go on from this node's?"""
+        relation = self.relation(peer)
+        return relation is Relation.BEHIND or (is_writer(peer.evidence) and relation is not Relation.AHEAD)
+
     def apart(self, peer: PeerSight) -> bool:
         """Did this node's history and that peer's go apart, and no opening decides whose counts?"""
         relation = self.relation(peer)
@@ -329,8 +339,6 @@ class Sight:
         lacking = self.lacks(peer)
         if self.relation(peer) is not Relation.SAME:
             return not self.counts(peer) and lacking is not None and lacking.is_empty
-        if mine.gtid.contains(theirs.gtid):
-            return lacking is not None and lacking.is_empty
         newest = mine.history.newest
         own = mine.gtid.minus(theirs.gtid).written_by(mine.server_id, mine.uuid)
         errant = not own.is_empty and newest is not None and newest.node != self.policy.node

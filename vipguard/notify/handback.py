@@ -26,6 +26,11 @@ def _not_taken_over(standing: Standing, sight: Sight) -> str | None:
     return "the server is writable, but this node did not take over" if standing.epoch is None else None
 
 
+def _stood_down(standing: Standing, sight: Sight) -> str | None:
+    word = sight.stood_down
+    return f"the server is to stay closed, by {word}" if word is not None and word.readable else None
+
+
 def _paused(standing: Standing, sight: Sight) -> str | None:
     if standing.tick_gap_s <= sight.policy.limits.lease_s:
         return None
@@ -67,7 +72,7 @@ def _higher_epoch(standing: Standing, sight: Sight) -> str | None:
         return f"{own.node} opened with epoch {own.epoch}, this node with {mine}"
     for peer in (*sight.peers.values(), *sight.replicas.values()):
         newest = _goes_on_from(mine, peer, sight)
-        if newest is not None and (open_by(peer, sight) or _nothing_alone(peer, sight)):
+        if newest is not None and (open_by(peer, sight) or would_open(peer) or _nothing_alone(peer, sight)):
             both = f"{peer.node.name} has both openings"
             return f"{newest.node} opened with epoch {newest.epoch}, after this node with {mine}: {both}"
     return None
@@ -88,8 +93,13 @@ def _goes_on_from(mine: int, peer: PeerSight, sight: Sight) -> EpochRow | None:
     return newest if any(row.epoch == mine and row.node == sight.policy.node for row in covered) else None
 
 
+def would_open(peer: PeerSight) -> bool:
+    """A closed node that was open a moment ago, and only lost the VIP: its agent says that it would open again."""
+    return peer.facts is not None and peer.facts.fit_lock is not None
+
+
 def _nothing_alone(peer: PeerSight, sight: Sight) -> bool:
-    """A closed node that opened beside this one, while this one went on writing, does not end what clients use now."""
+    """Another closed node that opened beside this one while this one wrote on ends nothing that clients use."""
     alone = sight.alone(peer)
     return alone is not None and alone.is_empty
 
@@ -131,6 +141,7 @@ def open_by(peer: PeerSight, sight: Sight) -> list[Node]:
 
 ROWS: tuple[tuple[str, Callable[[Standing, Sight], str | None]], ...] = (
     ("not-taken-over", _not_taken_over),
+    ("stood-down", _stood_down),
     ("paused", _paused),
     ("vip-gone", _vip_gone),
     ("keepalived-dead", _keepalived_dead),

@@ -49,8 +49,7 @@ def standby(sight: Sight) -> Join:
                 return Join("join-compare-again" if late else "join-waits", f"the source {name} {text}")
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
-    compared = sight.errant is not None and not sight.errant.is_empty  # with what was here at the round before
-    if _read_before(reference, sight) and not compared:
+    if read_before(reference, sight):
         return Join("join-compare-again", f"{reference.node.name} was read before this node")
     return Join(
         "diverged",
@@ -71,7 +70,9 @@ def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
         return Join("join-waits", forks.tell(apart[0], sight))
     relations = {p.node.name: sight.relation(p) for p in closed}
     further = [p for p in closed if relations[p.node.name] is Relation.BEHIND]
-    level = further or [p for p in closed if relations[p.node.name] is Relation.SAME]
+    level = further or [p for p in closed if relations[p.node.name] is Relation.SAME and sight.errant_of(p).is_empty]
+    if not level:
+        return Join("join-waits", "no writer is seen, and no peer's history goes on from this node's")
     sets = [(peer, f.gtid) for peer in level if (f := peer.facts) is not None]
     for peer, gtid in sets:
         if gtid.contains(facts.gtid):
@@ -104,9 +105,12 @@ def writer(sight: Sight) -> Join:
     return Join("listen", "the source has nothing that is missing here", effect)
 
 
-def _read_before(peer: PeerSight, sight: Sight) -> bool:
-    """Was the peer's set read before this node's was known? Then what it seems to lack may just be newer."""
-    return peer.evidence is None or sight.server is None or sight.server.seen_at_s > peer.evidence.asked_at_s
+def read_before(peer: PeerSight, sight: Sight) -> bool:
+    """Was the peer's set read before this node's was what it is? Then what it seems to lack may just be newer."""
+    if peer.evidence is None or sight.server is None:
+        return True
+    since_s = sight.server.seen_at_s if sight.gtid_since_s is None else sight.gtid_since_s
+    return since_s > peer.evidence.asked_at_s
 
 
 def _read_after(peer: PeerSight, sight: Sight) -> bool:
