@@ -51,6 +51,7 @@ class Laws:
         self._let: set[tuple[str, str]] = set()  # what of that was forgiven, until it ends
         self._outside_s: dict[str, float] = {}  # since when anybody outside has been able to answer it
         self._by_hand_s: dict[str, float] = {}
+        self._stood_down_s: dict[str, float] = {}
         self._closing: dict[str, tuple[object, float]] = {}
 
     def broken(self, text: str) -> None:
@@ -78,6 +79,9 @@ class Laws:
 
     def opened_by_hand(self, host: Host) -> None:
         self._by_hand_s[host.name] = self.engine.now
+
+    def stood_down(self, host: Host) -> None:
+        self._stood_down_s[host.name] = self.engine.now
 
     def _look(self) -> None:
         writers = self.writers()
@@ -212,6 +216,9 @@ class Laws:
             self.broken(f"law 2: {host.name} opens with {len(server.disk.relay)} received transactions not applied")
         if server.io_wanted:
             self.broken(f"law 2: {host.name} opens while its IO thread runs")
+        word, since_s = host.stood_down, self._stood_down_s.get(host.name)
+        if word is not None and not word.by_hand and since_s is not None and self.engine.now - since_s > SETTLED_S:
+            self.broken(f"law 1: {host.name} opens, and the operator said that it is to stay closed")
         lacking.opening(self, host, effect)
 
     def noted(self, host: Host, note: do.Note) -> None:

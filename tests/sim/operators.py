@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Command
+from vipguard.model.standdown import StoodDown
 
 from .faults import End, nothing
 from .host import Host
@@ -37,12 +38,25 @@ def solo(cluster: Cluster, host: Host) -> End:
     return nothing
 
 
+def _stand_up(host: Host) -> None:
+    """`vipguard standdown --end`."""
+    host.stood_down = None
+    _say(host, "stand-up")
+
+
 def close_by_hand(cluster: Cluster, host: Host) -> End:
-    """SET GLOBAL read_only = 1 on an open server."""
+    """SET GLOBAL read_only = 1 on an open server; its agent takes that for a word, which the operator takes back."""
     server = host.mysqld
     if server is not None and server.running and not server.stalled:
         server.set_closed(True, "another hand")
-    return nothing
+    return lambda: _stand_up(host)
+
+
+def stand_down(cluster: Cluster, host: Host) -> End:
+    """`vipguard standdown`, until its end is said."""
+    host.stood_down = StoodDown(round(cluster.engine.now), "the operator")
+    cluster.laws.stood_down(host)
+    return lambda: _stand_up(host)
 
 
 def open_by_hand(cluster: Cluster, host: Host) -> End:

@@ -52,6 +52,7 @@ from .operators import (
     order_move,
     promote,
     solo,
+    stand_down,
     stop_both,
     stop_io,
     stop_sql,
@@ -83,7 +84,7 @@ RARE: tuple[Fault, ...] = (
     cut_vrrp, cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
     full_disk, stall_disk, hang_in_the_kernel, refuse_pair, refuse_one_way, late_guard, retake_alone, fatal_io,
     pause_in_a_cut, away, io_gives_up, slow_apply, stop_io, stop_sql, stop_both, open_by_hand, close_by_hand, promote,
-    solo, leave_unguarded, leave_unguarded,
+    solo, stand_down, leave_unguarded, leave_unguarded,
 )  # fmt: skip
 #: what may last for minutes
 LONG: tuple[Fault, ...] = (
