@@ -115,10 +115,17 @@ def pause_in_a_cut(cluster: Cluster, host: Host) -> End:
 def leave_unguarded(cluster: Cluster, host: Host) -> End:
     """Its guard is gone, and then the VIP leaves it: whoever takes over has to close it."""
     engine = cluster.engine
-    end = engine.rng.choice((stop_agent, kill_agent))(cluster, host)
-    engine.at(engine.between(0.0, 1.0), engine.rng.choice((shut_keepalived, stop_keepalived)), cluster, host)
+    end, on = engine.rng.choice((stop_agent, kill_agent))(cluster, host), [True]
+    then = engine.rng.choice((shut_keepalived, stop_keepalived))
+
+    def leave() -> None:
+        if on:
+            then(cluster, host)
+
+    engine.at(engine.between(0.0, 1.0), leave)
 
     def both() -> None:
+        on.clear()
         end()
         if host.keepalived is not None and host.keepalived.stopped:
             host.keepalived.cont()
