@@ -99,9 +99,7 @@ class Agent(Process):
             up = host.cluster.witness_up if other is None else other.powered and not other.paused
             if up and not lost and net.both_ways(host.name, name, "ping"):
                 self._pings[address] = (now + 0.0004, now)
-        seen: list[Event] = [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard))]
-        if host.track != self.world.track:
-            seen.append(TrackSeen(host.track))
+        seen = [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard)), TrackSeen(host.track)]
         return [*seen, StoodDownSeen(host.stood_down)]
 
     def order(self, command: Command) -> None:
@@ -148,6 +146,8 @@ class Agent(Process):
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Command):
+                self.host.cluster.laws.histories.ordered(self.host, event.name)
             before, now = self.world, self.engine.now
             self.world, flights = step(before, event, now)
             for flight in flights:

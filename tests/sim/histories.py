@@ -91,6 +91,13 @@ class Histories:
         if first is not None and second is not None:
             first.beside[second] = second.beside[first] = self.engine.now
 
+    def ordered(self, host: Host, word: str) -> None:
+        """The operator's word to that node's agent."""
+        if word == "promote":
+            self.ordered_s[host.name] = self.engine.now
+        elif word == "solo" and self.solo_s is None:
+            self.solo_s = self.engine.now
+
     def promoted(self, host: Host) -> bool:
         """The operator's word holds for a minute, or until that node has opened."""
         return self.engine.now - self.ordered_s.get(host.name, -PROMOTED_S) < PROMOTED_S

@@ -14,27 +14,22 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 
-def _say(host: Host, word: str) -> bool:
-    """To the agent's socket; False where nobody listens."""
-    if host.node.is_replica or host.agent is None or not host.agent.running:
-        return False
-    host.agent.engine.tell(host.name, f"the operator says {word}")
-    host.agent.order(Command(word))  # type: ignore[arg-type]
-    return True
+def _say(host: Host, word: str) -> None:
+    """To the agent's socket, where somebody listens."""
+    if not host.node.is_replica and host.agent is not None and host.agent.running:
+        host.engine.tell(host.name, f"the operator says {word}")
+        host.agent.order(Command(word))
 
 
 def promote(cluster: Cluster, host: Host) -> End:
     """`vipguard promote --force`, with whatever reason."""
-    cluster.laws.histories.ordered_s[host.name] = cluster.engine.now
-    if not _say(host, "promote"):
-        del cluster.laws.histories.ordered_s[host.name]
+    _say(host, "promote")
     return nothing
 
 
 def solo(cluster: Cluster, host: Host) -> End:
     """`vipguard solo`, whether or not the others are out for sure."""
-    if _say(host, "solo") and cluster.laws.histories.solo_s is None:
-        cluster.laws.histories.solo_s = cluster.engine.now
+    _say(host, "solo")
     return nothing
 
 
