@@ -7,7 +7,7 @@ standby that has nothing the writer lacks, so that a returning node can never br
 from __future__ import annotations
 
 from ..model import forks
-from ..model.effect import StartReceiving, StartReplication
+from ..model.effect import StartReceiving, StartReplication, StopReceiving
 from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
 from ..model.ledger import Relation
@@ -16,6 +16,7 @@ from . import relay
 from .join import Join
 
 START_S = 2.0
+STOP_S = 3.0  # MySQL takes 2 s while it connects to a host that swallows packets
 
 
 def standby(sight: Sight) -> Join:
@@ -103,6 +104,30 @@ def writer(sight: Sight) -> Join:
     applying = all(channel.sql_running for channel in facts.channels)
     effect = StartReceiving(START_S) if applying else StartReplication(START_S)
     return Join("listen", "the source has nothing that is missing here", effect)
+
+
+def unheard(sight: Sight) -> Join | None:
+    """A writer, or one that has just closed, stops to listen to a source that it does not see closed: when that one
+    comes back it may have gone another way, and the two histories would be mixed before anybody compared them."""
+    facts = sight.server.facts if sight.server else None
+    for channel in facts.channels or () if facts is not None else ():
+        source = sight.source_of(channel)
+        if channel.io == "stopped" or source is None or _heard(source, sight):
+            continue
+        text = f"{source.node.name} is not seen closed any more: its data are compared before it is listened to again"
+        return Join("listen-stops", text, StopReceiving(STOP_S))
+    return None
+
+
+def _heard(source: PeerSight, sight: Sight) -> bool:
+    theirs = source.facts
+    if theirs is None:
+        seen_s = source.last.seen_at_s if source.last is not None else sight.watching_since_s
+        return sight.now_s - max(seen_s, sight.watching_since_s) < sight.policy.limits.lease_s
+    alone = sight.alone(source)
+    if not theirs.closed and alone is not None and alone.is_empty:
+        return True
+    return theirs.closed and sight.relation(source) in (Relation.SAME, Relation.AHEAD)
 
 
 def read_before(peer: PeerSight, sight: Sight) -> bool:
