@@ -33,10 +33,8 @@ def _follows(cluster: Cluster, host: Host, writer: Host) -> bool:
         return True
     if host.agent.world.diverged is not None:
         return True
-    if not host.mysqld.io_wanted:
-        return False
     if host.node.is_replica:
-        return host.follows == writer.name
+        return host.follows == writer.name and host.mysqld.io_wanted
     passed = {host.name}
     while host.follows != writer.name and not cluster.lossless:
         if host.follows in passed:
@@ -44,6 +42,18 @@ def _follows(cluster: Cluster, host: Host, writer: Host) -> bool:
         passed.add(host.follows)
         host = host.source
     return True
+
+
+def whole(cluster: Cluster) -> bool:
+    """Does every node that did not go apart receive again?"""
+    writers = cluster.laws.writers()
+    return all(
+        host in writers
+        or host.mysqld is None
+        or (host.mysqld.io_wanted and host.mysqld.sql_wanted)
+        or (host.agent is not None and host.agent.world.diverged is not None)
+        for host in cluster.hosts.values()
+    )
 
 
 def rules(world: World) -> set[str]:

@@ -12,6 +12,7 @@ from .cluster import Cluster
 from .schedule import LONG, Schedule
 
 HEALS_S = 45.0
+JOINS_S = 20.0
 FLOWS_S = 20.0
 LONG_SHARE, LONG_S = 0.004, (60.0, 900.0)
 MEDIUM_SHARE, MEDIUM_S = 0.05, (14.0, 40.0)
@@ -64,6 +65,9 @@ def play(seed: int, cluster: Cluster | None = None) -> Outcome:
     if not cluster.run_until_healthy(HEALS_S + schedule.staged_s):
         return _waiting(cluster, "no writer")
     cluster.run(rng.uniform(0.5, 2.0))
+    cluster.engine.run(cluster.engine.now + JOINS_S, lambda: liveness.whole(cluster))
+    if not liveness.whole(cluster):
+        raise Stuck(f"a node does not join again: {liveness.verdicts(cluster)}")
     before = len(cluster.clients[0].acknowledged)
     until_s = cluster.engine.now + FLOWS_S
     while len(cluster.clients[0].acknowledged) == before and cluster.engine.now < until_s:
