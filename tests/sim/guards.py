@@ -30,6 +30,10 @@ class Guards:
         """Since when it has been running; None while it is not."""
         return self._back_s.get(host.name)
 
+    def gone_s(self, host: Host) -> float | None:
+        """Since when it was not, the last time."""
+        return self._gone_s.get(host.name)
+
     def settled(self, host: Host) -> bool:
         """A live agent that has had the time to look round."""
         back_s = self._back_s.get(host.name)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WATCH_S = 0.1
 SETTLED_S = 1.0
+ROUND_S = 0.4  # of looks by the guard, and what the watch of these laws takes to see a cut
 REUNITED_S = 1.5  # a look at the other, and a close or a kill
 
 
@@ -109,7 +110,8 @@ class Laws:
                 return "opened-by-hand"
         unguarded, reunited = self.guards.gone(old), self._reunited(old, new)
         apart = self._opened_s[new.name] - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
-        if unguarded and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):
+        cut = apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
+        if unguarded and cut and self._was_gone(old):
             return "guard-dead-and-cut-off"
         if unguarded and self._thawed_s.get(old.name, -9.0) > self._opened_s[new.name]:
             return "guard-dead-and-paused"  # a pause is a cut, too
@@ -120,6 +122,11 @@ class Laws:
         if two not in self._excused:
             self._excused[two] = self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new)
         return "cut-between-the-nodes" if self._excused[two] and not reunited else None
+
+    def _was_gone(self, old: Host) -> bool:
+        """Was its guard dead before the cut, or before it had looked once in vain? Later ones order a close in time."""
+        isolated_s, gone_s = self._wrong_s.get((old.name, "isolated")), self.guards.gone_s(old)
+        return isolated_s is None or gone_s is None or gone_s < isolated_s + ROUND_S
 
     def _reunited(self, one: Host, other: Host) -> bool:
         """Have two that both write been able to see each other for as long as the one of them has to close?"""
