@@ -146,6 +146,9 @@ def test_a_former_writer_that_was_away_does_not_open_without_what_was_written_me
     cluster.run(0.05)
     end()
     cluster.network.isolate(writer.name, [CLIENT])  # nobody writes there in the moment in which it goes on
+    assert writer.mysqld is not None
+    for session in [one for one in writer.mysqld.sessions.values() if not one.guard]:
+        writer.mysqld.drop(session)
     if how == "pause":
         writer.unpause()
     cluster.run(15.0)
