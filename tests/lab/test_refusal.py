@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
-from lawful import nothing_lost, one_writer
+from lawful import broken, nothing_lost, one_writer
+from test_partitions import first_ns
 
 from vipguard.lab import Lab, LabSpec, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -112,6 +113,47 @@ def follows_now(guarded: Guarded) -> None:
     """As `follows`, of a writer that is being closed by its agent in this moment."""
     with faults.kill_mysqld(guarded.writer):
         guarded.wait_writer(guarded.standby, within_s=15)
+
+
+def test_a_killed_server_whose_threads_hang_in_the_kernel_is_followed_though_its_port_accepts(
+    stalling: Guarded,
+) -> None:
+    """A write that the disk holds up keeps the process, and with it its sockets."""
+    lab, writer, standby = stalling.lab, stalling.writer, stalling.standby
+    with lab.client(rate=100) as client:
+        client.wait_acks(20)
+        with faults.stalled_disk(writer):
+            time.sleep(0.3)  # for some threads to hang, before the guard finds it out
+            writer.mysqld.signal(signal.SIGKILL)
+            stalling.wait_writer(standby, within_s=15)
+            assert stalling.said(standby, "event=peer-gone", BY_AGENT) == 1, stalling.log(standby)
+            client.wait_acks(20)
+    lab.restart_dead()
+    lab.wait(lambda: lab.trouble() == "", 30, "a healthy pair")
+
+
+def test_a_guard_that_is_late_while_its_writer_is_cut_off_leaves_no_second_writer(guarded: Guarded) -> None:
+    """Late by less than its lease, from several moments on. The watcher asks both servers all the time."""
+    lab, left_ms = guarded.lab, []
+    for after_s in (0.02, 0.1, 0.17, 0.25, 0.4):
+        writer, standby = guarded.writer, guarded.standby
+        guarded.write_settled(5)
+        began_ns = time.monotonic_ns()
+        with faults.cut_off(lab, writer):
+            time.sleep(after_s)
+            writer.agent.signal(signal.SIGSTOP)
+            time.sleep(0.45)
+            writer.agent.signal(signal.SIGCONT)
+            guarded.wait_said(standby, "event=takeover-complete", within_s=10)
+            closed_ns = first_ns(guarded, writer, False, began_ns)
+            opened_ns = first_ns(guarded, standby, True, began_ns)
+            if closed_ns > opened_ns:
+                broken(f"{writer.name} was closed {(closed_ns - opened_ns) / 1e6:.1f} ms after the other was open")
+            left_ms.append(round((opened_ns - closed_ns) / 1e6))
+        lab.wait(lambda: lab.trouble() == "", 20, "a healthy pair")
+        guarded.writer, guarded.standby = standby, writer
+        guarded.mark()
+    print(f"closed so many ms before the other opened: {left_ms}")
 
 
 def test_ipv6_refusals_prove_no_more(flavor: Flavor) -> None:

@@ -14,6 +14,7 @@ from vipguard.agent.draft import Draft
 from vipguard.agent.event import Heard, ProcessExiting, Tick
 from vipguard.agent.fold import fold
 from vipguard.agent.last_word import is_gone, suspect
+from vipguard.agent.report import snapshot
 from vipguard.agent.world import Taking, World
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, ProcessId, ServerEvidence
@@ -26,6 +27,7 @@ from vipguard.notify.peers import PeerClass
 from vipguard.notify.proof import Proof
 from vipguard.notify.record import Due, Takeover
 from vipguard.notify.refused import await_own_word, await_refused
+from vipguard.render.status_text import judge
 
 VIP, PEER_IP, LINK_IP = "10.73.0.100", "10.73.0.12", "192.0.2.12"
 WAIT = replace(POLICY, silent_peer="wait")
@@ -390,3 +392,17 @@ def test_a_slow_pace_of_looking_makes_no_word_stale_before_it_is_said_again() ->
     for probe_s, words in ((0.1, 1), (0.5, 1), (0.7, 2), (3.0, 6)):
         policy = replace(POLICY, limits=replace(POLICY.limits, probe_s=probe_s))
         assert word_s(policy) == words and own_word_s(policy) > words + 1
+
+
+def test_a_peer_that_refuses_is_not_told_as_a_server_that_does_not_run() -> None:
+    """`status` says "no writer" of nobody whom it does not see."""
+    core = standby()
+    core.peer = None
+    core.wait(0.2)
+    told = snapshot(core.world, core.now, "1", [])
+    assert told["nodes"][1]["server"] == "refusing"
+    assert judge(told) == (3, "no writer is seen from here; not seen: db2")
+    core.facts = replace(CLOSED_FACTS, gone=frozenset({"db2"}))
+    core.wait(0.2)
+    told = snapshot(core.world, core.now, "1", [])
+    assert told["nodes"][1]["server"] == "absent" and judge(told) == (3, "no writer is seen from here")

@@ -27,11 +27,14 @@ def keep(draft: Draft, event: Event) -> None:
         if ends_s > armed_s or not isinstance(world.phase, Writing | Closing):
             draft.set(armed_s=None)
             draft.send(DisarmClose(DISARM_S))
+            if isinstance(world.phase, Writing):
+                draft.note("lease", "close-called-off")
         return
     due = isinstance(world.phase, Writing) and suspect_s(world) <= draft.now_s < ends_s
     if due and isinstance(event, Tick) and "ArmClose" not in world.flights and "DisarmClose" not in world.flights:
         draft.set(armed_s=ends_s, ordered_s=ends_s)
         draft.send(ArmClose(ARM_S, ends_s))
+        draft.note("lease", "close-ordered", in_ms=round((ends_s - draft.now_s) * 1000, 1))
 
 
 def closed_itself(draft: Draft) -> bool:
