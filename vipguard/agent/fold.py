@@ -11,7 +11,7 @@ from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
-from . import behind
+from . import behind, flavor
 from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
@@ -89,7 +89,10 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
     if evidence.answer in (Answer.SILENT, Answer.BLIND):
         unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
+    if evidence.facts is not None:
+        world = _see_boot(flavor.see_own(world, evidence.facts), evidence.facts)
     before = world.server if world.server is not None and world.server.answered else world.server_before
+    before = before if before is None or evidence.facts is None or _alike(before, evidence) else None
     world = replace(world, server=evidence, server_before=before)
     world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
@@ -99,12 +102,25 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     return _compare(_see_maintenance(see_own(_keep_good_lag(world, evidence), evidence), evidence.facts))
 
 
+def _alike(one: ServerEvidence, other: ServerEvidence) -> bool:
+    return one.facts is None or other.facts is None or one.facts.flavor == other.facts.flavor
+
+
+def _see_boot(world: World, facts: ServerFacts) -> World:
+    """A server whose process is not known, and that was away: it was booted, and starting its replication is due."""
+    away = world.server is not None and world.server.answer is Answer.ABSENT
+    return replace(world, join_due=True) if away and facts.process is None and world.server_before else world
+
+
 def _see_process(world: World, process: ProcessId | None) -> World:
-    """A new server process boots with its replication stopped: starting it is due again."""
-    if process is None or process == world.process:
+    """A new server process boots with its replication stopped: starting it is due again. One that is not known may be
+    another than before, which must be neither killed for it nor taken for its end."""
+    if process == world.process:
         return world
-    fresh = world.process is not None
-    return replace(world, process=process, join_due=True if fresh else world.join_due)
+    if process is None:
+        return replace(world, process=None)
+    fresh = world.known is not None and world.known != process
+    return replace(world, process=process, known=process, join_due=True if fresh else world.join_due)
 
 
 def _see_maintenance(world: World, facts: ServerFacts) -> World:
@@ -148,6 +164,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
+    told = evidence
+    evidence, apart = flavor.comparable(told, flavor.own(world))
     lagging = behind.of_peer(world, name, evidence)
     if evidence.facts is not None:
         channels = channels if evidence.facts.channels is None else evidence.facts.channels
@@ -157,7 +175,7 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
     outside_s = world.outside_s
-    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
+    if told.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         outside_s = max(outside_s or 0.0, evidence.asked_at_s)
     if (
@@ -167,7 +185,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
-    seen = replace(seen, before=peer.evidence, behind=lagging)
+    apart = apart if told.answered else peer.other_flavor
+    seen = replace(seen, before=peer.evidence, behind=lagging, other_flavor=apart)
     world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
     return _compare(see_writer(world, seen))
 

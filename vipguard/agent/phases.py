@@ -135,7 +135,7 @@ def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
 def complete(draft: Draft, takeover: Takeover) -> None:
     """The epoch row is written: this node is the writer."""
     world = draft.world
-    assert takeover.reserved is not None and world.process is not None
+    assert takeover.reserved is not None
     done = Completed(takeover.reserved, world.boot_id, world.process)
     draft.note(
         "takeover-complete",

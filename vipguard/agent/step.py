@@ -77,7 +77,8 @@ def _starting(draft: Draft) -> None:
             return
         phases.rest(draft, "started", "agent-started")
         return
-    foreign = done is None or done.boot_id != world.boot_id or done.process != facts.process
+    told = done is not None and done.process is not None and facts.process is not None  # else blind, and not another
+    foreign = done is None or done.boot_id != world.boot_id or (told and done.process != facts.process)
     if done is None or foreign or not sight.vip_here or world.policy.me.is_replica:
         _close(
             draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
@@ -86,6 +87,8 @@ def _starting(draft: Draft) -> None:
         _close(draft, "higher-epoch", f"epoch {known} is known, this node's is {done.epoch}")
     else:
         draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
+        if facts.process is None:
+            draft.note("process", "process-unknown", "warning", text="the writer's process is not known to this agent")
         draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
 
 
@@ -154,7 +157,7 @@ def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
     opened = max(sight.own_epoch, sight.peers_epoch)
     was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
     facts = world.server.facts if world.server else None
-    same = facts is not None and done is not None and done.process == facts.process
+    same = facts is not None and done is not None and facts.process is not None and done.process == facts.process
     if was_writer and same and not sight.policy.lossless:
         return None
     return writer.unfit(sight)

@@ -60,6 +60,9 @@ def examine(writer: str, target: str, first: Sight, second: Sight) -> list[Line]
     if theirs is None or its is None:
         reason = seen.reason if seen is not None and theirs is None else "its server does not answer"
         return [Line("not-seen", f"{target if theirs is None else writer}: {reason}", False)]
+    if theirs.flavor != its.flavor:
+        text = f"{target} is {theirs.flavor} and {writer} is {its.flavor}: their GTIDs cannot be compared"
+        return [_standing(target, theirs), Line("other-flavor", text, False)]
     lines = [_standing(target, theirs), *_by_operator(target, its), _threads(target, _channels(first, target, theirs))]
     every_s, before = first.policy.limits.heartbeat_s, facts(first, writer)
     beats = before.beats if before is not None else None

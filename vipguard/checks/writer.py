@@ -20,6 +20,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("server-silent", rows.silent),
     ("server-blind", rows.blind),
     ("other-cluster", rows.other_cluster),
+    ("process-unknown", rows.unless_promoted(rows.process_unknown)),
     ("keepalived-dead", rows.keepalived_dead),
     ("copy-unfinished", rows.copying),
     ("maintenance", rows.unless_promoted(rows.maintenance)),
@@ -31,6 +32,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("lag-unknown", rows.unless_entitled(rows.lag_unknown)),
     ("lag-exceeded", rows.unless_entitled(rows.lag_exceeded)),
     ("semi-sync-unmarked", rows.unless_entitled(rows.unmarked)),
+    ("other-flavor", rows.unless_promoted(rows.other_flavor)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
     ("isolated", rows.isolated),
@@ -50,6 +52,7 @@ TAKING: tuple[Row, ...] = (
     ("takeover-server-hung", rows.hung),
     ("takeover-server-blind", rows.blind_taker),
     ("takeover-other-cluster", rows.other_cluster),
+    ("takeover-process-unknown", rows.unless_promoted(rows.process_unknown)),
     ("takeover-keepalived-dead", rows.keepalived_dead),
     ("takeover-isolated", rows.isolated),
     ("takeover-copy-unfinished", rows.copying),
@@ -88,6 +91,8 @@ def judge(sight: Sight, standing: Standing) -> Verdict:
 _DATA = frozenset(
     {
         "other-cluster",
+        "process-unknown",
+        "other-flavor",
         "replication-broken",
         "received-unapplied",
         "lag-unknown",

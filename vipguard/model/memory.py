@@ -10,11 +10,11 @@ from .maintenance import Maintenance
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A takeover that went through to its epoch row, and the server process that it opened."""
+    """A takeover that went through to its epoch row, and the server process that it opened; None: it was not known."""
 
     epoch: int
     boot_id: str
-    process: ProcessId
+    process: ProcessId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,19 @@ class KeptClean:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptThreads:
+    """The server process of boot `boot_id` that was last seen to replicate; `by_hand`: its threads stand since, and
+    neither vipguard nor an error stopped them.
+
+    A process that is another one was booted, with its replication stopped by its configuration.
+    """
+
+    boot_id: str
+    process: ProcessId
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
 
@@ -45,7 +58,7 @@ class Memory:
     until replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody
     can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
     server was seen closed again. `maintenance`: the operator's rows as the server told them last. `diverged`: why this
-    node is apart, until a comparison finds otherwise.
+    node is apart, until a comparison finds otherwise. `threads` tells an operator's STOP from a server's boot.
     """
 
     epoch: int = 0
@@ -57,3 +70,4 @@ class Memory:
     open: bool = False
     maintenance: tuple[Maintenance, ...] = ()
     diverged: str | None = None
+    threads: KeptThreads | None = None

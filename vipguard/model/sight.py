@@ -66,6 +66,7 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `other_flavor`: why its GTIDs cannot be compared with this node's; "" where they can.
     """
 
     node: Node
@@ -78,6 +79,7 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    other_flavor: str = ""
 
     @property
     def answered(self) -> bool:
@@ -101,11 +103,13 @@ class Sight:
 
     `peers` are the other candidates, `replicas` the nodes that never become the writer. `server_silent_since_s`: when
     the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
-    any kind. `process_lives`: the server's process was not seen to end. `errant`: what this node has and the writer
-    lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or peer.
+    any kind. `process_lives`: the server's process was not seen to end; `process_unknown`: nobody knows which it is.
+    `errant`: what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the
+    newest answer of any witness or peer.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
-    IO thread, for a takeover or for another source, and nothing started it since. `parked`: a rule that keeps this node
-    from candidacy, with its text. `maintenance`: the operator's rows that are in force.
+    IO thread, for a takeover or for another source, and nothing started it since; `stopped_by_hand`: somebody stopped
+    a thread; `start_fails`: why replication does not stay started. `parked`: a rule that keeps this node from
+    candidacy, with its text. `maintenance`: the operator's rows that are in force.
     `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `behind`: this node's lag, by the heartbeat; None where that says nothing.
@@ -118,6 +122,7 @@ class Sight:
     server_silent_since_s: float | None = None
     server_unseen_since_s: float | None = None
     process_lives: bool = False
+    process_unknown: bool = False
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
     disk: DiskEvidence | None = None
@@ -130,6 +135,8 @@ class Sight:
     behind: Behind | None = None
     errant: GtidSet | None = None
     io_stopped_by_us: bool = False
+    stopped_by_hand: bool = False
+    start_fails: str | None = None
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None
