@@ -32,6 +32,8 @@ def join(draft: Draft) -> None:
         return
     if not isinstance(world.phase, Resting | Writing):
         return
+    if world.stopped_by_hand and not (sight.promoted or relay.half_rescued(facts)):
+        return
     if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
     if acknowledges(sight, facts):

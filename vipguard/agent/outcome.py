@@ -141,7 +141,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             gone = ServerEvidence(Answer.ABSENT, draft.now_s, draft.now_s, reason="killed")
             draft.world = see_gone(draft.world, effect.process, gone)
         case WriteTrack(), _:
-            draft.set(track=effect.value)
+            if draft.world.track != effect.value:
+                draft.set(track=effect.value, track_s=draft.now_s, track_changed_s=draft.now_s)
             draft.forget("track-file")
             draft.note("track-file", "written", value=effect.value)
         case Remember(), _:

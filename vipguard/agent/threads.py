@@ -38,7 +38,7 @@ def keep(draft: Draft) -> None:
     if facts is None or not facts.channels or world.server is None or not isinstance(world.phase, Resting | Writing):
         return
     asked_s = world.server.asked_at_s
-    if asked_s < max(world.phase.since_s, world.joined_s, world.trying.tried_s) or _acts(world):
+    if asked_s < world.phase.since_s or asked_s <= max(world.joined_s, world.trying.tried_s) or _acts(world):
         return
     _see_who(draft, facts, asked_s)
     _see_whether_it_stays(draft, facts, asked_s)
@@ -82,7 +82,10 @@ def _acts(world: World) -> bool:
 
 def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
     world, channels = draft.world, facts.channels or ()
-    if facts.process is None or world.copying is not None:
+    if facts.process is None:
+        return
+    if world.copying is not None:  # what a copy stopped, or set up anew, nobody stopped
+        draft.set(threads=None)
         return
     kept = world.threads
     if kept is not None and (kept.boot_id, kept.process) != (world.boot_id, facts.process):
@@ -98,7 +101,6 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
         kept = replace(kept, by_hand=False)
     elif kept is not None and not kept.by_hand and _by_hand(draft, facts, ran_s):
         kept = replace(kept, by_hand=True)
-        draft.set(join_due=False)
         draft.note("rejoin", "stopped-by-hand", "warning", text=words(facts))
     searching = any(channel.io == "connecting" for channel in channels)
     seen = replace(trying, process=facts.process, io_ran_s=ran_s, searching=searching, sql=sql, seen_s=asked_s)

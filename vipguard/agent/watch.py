@@ -12,6 +12,7 @@ import select
 from collections.abc import Callable
 
 from ..act import track_file
+from ..checks import vrrp
 from ..errors import CouldNotDo, CouldNotLook
 from ..log import get_logger
 from ..model.evidence import KeepalivedEvidence, ProcessId
@@ -26,6 +27,7 @@ from ..state import mark
 from .event import AddressSeen, CopySeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
 from .reader_watch import ReaderWatch
 
+BEGAN_S = 0.05  # how much later than its first line a process may seem to have begun: its time is told in hundredths
 _log = get_logger("watch")
 
 
@@ -43,7 +45,9 @@ class Watch:
         self._readers = ReaderWatch(policy, now) if readers else None
         self._address = AddressWatch(policy.vip.interface, policy.vip.ip, now)
         self._adverts = AdvertWatch(policy.vip.interface, policy.vip.router_id, now)
-        self._keepalived = KeepalivedWatch(policy.vrrp.pid_file)
+        self._keepalived = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
+        self._held = False
+        self._unheld_s: float | None = None  # since when nobody has the FIFO open
         self._reach = self._reaching(policy)
         self._seen = KeepalivedEvidence()
         self._heard: dict[str, float] = {}
@@ -135,21 +139,40 @@ class Watch:
                 _log.warning("fifo", rule="line-ignored", line=line.line, why=line.why)
         if self._readers is not None:
             self._readers.say(seen.events)
-        said = [event.state for event in seen.events if event.instance == self.policy.instance]
+        said = [e.state for e in seen.events if e.instance == self.policy.instance and not e.word.endswith("_PRIORITY")]
         state, at_s = self._seen.state, self._seen.state_at_s
         if said and said[-1] != state:
             state, at_s = said[-1], self._now()
+        alive = self._lives(seen.writer)
+        began_s = self._keepalived.began_s()
+        if alive is False or (began_s is not None and at_s is not None and at_s < began_s - BEGAN_S):
+            state = at_s = None  # that was said by another process
         adverts = self._adverts.drain()
         self._heard = {sender: heard_s for sender, (heard_s, _) in adverts.heard.items()}
         self._seen = KeepalivedEvidence(
-            alive=self._keepalived.look(),
+            alive=alive,
             hung_up=seen.hung_up,
             state=state,
             state_at_s=at_s,
             advert_left_s=adverts.left_at_s,
             looked_at_s=adverts.looked_at_s,
+            started_s=began_s,
+            stands=self._keepalived.stands(),
+            writer=seen.writer,
+            unheld_since_s=self._unheld_s if alive else None,
         )
         return self._seen
+
+    def _lives(self, writer: bool) -> bool | None:
+        """By its process; where none can be seen by whether somebody has the FIFO open, which ends for a moment when
+        keepalived reads its configuration again."""
+        now_s = self._now()
+        self._unheld_s = None if writer else (now_s if self._unheld_s is None else self._unheld_s)
+        self._held = self._held or writer
+        lives = self._keepalived.look()
+        if lives is not None or not self._held:
+            return lives
+        return self._unheld_s is None or now_s - self._unheld_s < vrrp.SETTLE_S
 
     def _reopen_fifo(self) -> None:
         try:

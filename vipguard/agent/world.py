@@ -180,8 +180,11 @@ class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
-    row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
-    had ended, `beat_gtid`: what the server had when it was asked first after that.
+    row a peer that writes by right did so; `mute`: how often the VIP was here and no advert left. `beat_s`: when a
+    heartbeat was sent last, `beat_done_s`: when that had ended, `beat_gtid`: what the server had when it was asked
+    first after that.
+    `track_s`: since when the track file says what it says; `track_changed_s`: when this agent last changed that;
+    `vrrp_asked_s`: when it did only to see whether keepalived follows.
     `process`: the server's, None where it is not known; `known`: the last one that was.
     `trying`: the starts of replication; `threads`: which process did replicate, and whether a hand stopped it.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
@@ -233,6 +236,7 @@ class World:
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     sent_away: int = 0
+    mute: int = 0
     promoted_until_s: float | None = None
     damping: Damping = Damping()
     duplicate: Duplicate = Duplicate()
@@ -240,6 +244,9 @@ class World:
     copying: CopyEvidence | None = None
     acks: Acks = Acks()
     track: str | None = None
+    track_s: float | None = None
+    track_changed_s: float | None = None
+    vrrp_asked_s: float | None = None
     track_asked: str | None = None
     flights: Mapping[str, Flight] = field(default_factory=dict)
     next_flight: int = 1
@@ -286,6 +293,8 @@ class World:
             process_unknown=self.process is None,
             address=self.address,
             keepalived=self.keepalived,
+            track_one_since_s=self.track_s if self.track == "1" else None,
+            track_changed_s=self.track_changed_s,
             disk=self.disk,
             peers=self.rivals,
             replicas={name: peer for name, peer in self.peers.items() if peer.node.is_replica},

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..model.sight import Sight
 from ..model.verdict import Standing, Verdict
-from . import rows
+from . import rows, vrrp
 
 Row = tuple[str, rows.Decide]
 
@@ -38,6 +38,12 @@ CANDIDATE: tuple[Row, ...] = (
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
     ("replica", rows.replica),
+    ("keepalived-not-seen", vrrp.not_seen),
+    ("keepalived-stands-still", vrrp.stands_still),
+    ("keepalived-starting", vrrp.starting),
+    ("keepalived-foreign", vrrp.foreign),
+    ("keepalived-unheard", vrrp.unheard),
+    ("keepalived-fault", vrrp.fault),
     ("moving-elsewhere", rows.unless_promoted(rows.moving_elsewhere)),
     ("recovery-block", rows.unless_ordered(rows.recovery_block)),
     ("damped", rows.unless_ordered(rows.damped)),
@@ -78,14 +84,35 @@ HOLDER: tuple[Row, ...] = (
 TABLES: dict[Standing, tuple[Row, ...]] = {"candidate": CANDIDATE, "taking": TAKING, "holder": HOLDER}
 
 
-def judge(sight: Sight, standing: Standing) -> Verdict:
+#: What only keepalived can change. These rows keep nobody from writing 1 to the track file: what waits for a 0 to end
+#: would never be seen to.
+OF_KEEPALIVED = frozenset(
+    {
+        "keepalived-not-seen",
+        "keepalived-stands-still",
+        "keepalived-starting",
+        "keepalived-foreign",
+        "keepalived-unheard",
+        "keepalived-fault",
+    }
+)
+
+
+def judge(sight: Sight, standing: Standing, without: frozenset[str] = frozenset()) -> Verdict:
     """The verdict of the first row of the standing's table that applies; the last row always does."""
     for rule, row in TABLES[standing]:
+        if rule in without:
+            continue
         decision = row(sight)
         if decision is not None:
             eligibility, text, numbers = decision
             return Verdict(standing, eligibility, rule, text, numbers)
     raise AssertionError(f"the {standing} table has no last row")
+
+
+def for_track(sight: Sight, standing: Standing) -> Verdict:
+    """The same without what only keepalived can change: what the track file says."""
+    return judge(sight, standing, OF_KEEPALIVED)
 
 
 _DATA = frozenset(
@@ -121,7 +148,7 @@ NO_FAULTS = frozenset(
         "recovery-block",
         "damped",
     }
-)
+) | OF_KEEPALIVED
 
 
 def unfit(sight: Sight) -> tuple[str, str] | None:

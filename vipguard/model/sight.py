@@ -104,8 +104,9 @@ class Sight:
     `peers` are the other candidates, `replicas` the nodes that never become the writer. `server_silent_since_s`: when
     the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
     any kind. `process_lives`: the server's process was not seen to end; `process_unknown`: nobody knows which it is.
-    `errant`: what this node has and the writer lacks, by the last comparison; None before the first. `outside_s`: the
-    newest answer of any witness or peer.
+    `track_one_since_s`: since when the track file has said 1; None where it does not. `track_changed_s`: when this
+    agent wrote another value to it last. `errant`: what this node has and the writer lacks, by the last comparison;
+    None before the first. `outside_s`: the newest answer of any witness or peer.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
     IO thread, for a takeover or for another source, and nothing started it since; `stopped_by_hand`: somebody stopped
     a thread; `start_fails`: why replication does not stay started. `parked`: a rule that keeps this node from
@@ -125,6 +126,8 @@ class Sight:
     process_unknown: bool = False
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
+    track_one_since_s: float | None = None
+    track_changed_s: float | None = None
     disk: DiskEvidence | None = None
     peers: Mapping[str, PeerSight] = field(default_factory=dict)
     replicas: Mapping[str, PeerSight] = field(default_factory=dict)
