@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean root packages tested-with setup mysql
+.PHONY: help demo test lint bench campaign clean root packages tested-with setup mysql
 MAKEFLAGS += --no-print-directory
 
 export DEBIAN_FRONTEND := noninteractive
@@ -56,6 +56,11 @@ lint: setup  ## ruff, mypy and the contracts of the rooms
 
 bench: root setup mysql  ## measure outages, processor time and memory beside plain keepalived
 	@$(BIN)/python -P bench/run.py
+
+SEEDS := 50000
+campaign: setup  ## play SEEDS=50000 seeds of the simulator, and write the figures to docs/reliability.md
+	@cd tests
+	../$(BIN)/python -m sim.campaign --seeds $(SEEDS) --write ../docs/reliability.md
 
 clean:  ## remove what was built here; the cached MySQL in /var/cache/vipguard-lab stays
 	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -1,8 +1,4 @@
-"""What the rooms of the tests share: a second run on real servers, scratch servers, an unreachable node.
-
-A test on real servers that fails is run again, twice at most, and the run says so (an `R`): the machine may be shared.
-It must pass then. What the pure rooms decide has no second chance: unit and sim are never run again.
-"""
+"""What the rooms of the tests share: what is run again (`again.py`), scratch servers, an unreachable node."""
 
 from __future__ import annotations
 
@@ -40,7 +36,7 @@ def _parse_again(*args: Any, **more: Any) -> Any:
 
 
 ast.parse = _parse_again  # type: ignore[assignment]
-REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packaging/")
+pytest_plugins = ["again"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,9 +53,6 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if any(part in str(item.path) for part in REAL):
-            item.add_marker(pytest.mark.flaky(reruns=2))
     wanted = config.getoption("--flavor")
     left = [item for item in items if wanted and "/tests/lab/" in str(item.path) and flavor_of(item) != wanted]
     if left:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from lawful import in_time
 from nets import boottime
 from vrrp import VIP, WITHIN_S, Host, Settings, hosts
 
@@ -409,7 +410,7 @@ def test_stopped_by_a_signal_it_keeps_the_vip_and_only_its_adverts_tell(a: Host,
     assert second.looked_at_s is not None
     assert second.looked_at_s - first.left_at_s > 0.5
     assert second.heard["10.73.0.2"][1] == 100
-    assert second.looked_at_s - second.heard["10.73.0.2"][0] < 0.5
+    in_time(second.looked_at_s - second.heard["10.73.0.2"][0], 0.5)
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
     b.wait_vip(False)
@@ -423,7 +424,7 @@ def test_an_advert_leaves_every_interval_while_it_is_master(a: Host, b: Host) ->
         seen = a.adverts.drain()
         assert seen.left_at_s is not None
         assert seen.looked_at_s is not None
-        assert seen.looked_at_s - seen.left_at_s < 1.0
+        in_time(seen.looked_at_s - seen.left_at_s, 1.0)
     assert b.adverts.drain().left_at_s is None
     assert b.adverts.drain().heard["10.73.0.1"][1] == 150
 

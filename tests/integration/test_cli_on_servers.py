@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lawful import in_time
 from on_servers import VIP, Cluster
 from scratch import Pair, Server
 from stand_in import Namespace
@@ -119,7 +120,7 @@ def test_a_hung_server_is_critical_within_the_deadline(cluster: Cluster) -> None
     with cluster.pair.b.stopped():
         began_s = time.monotonic()
         assert cluster.json("b", "check", "alive")["rule"] == "server-silent"
-        assert time.monotonic() - began_s < 1.5
+        in_time(time.monotonic() - began_s, 1.5)
 
 
 def test_a_wrong_password_is_unknown_not_critical(cluster: Cluster) -> None:
@@ -203,7 +204,8 @@ def test_the_answer_comes_within_the_wrappers_second_while_the_peer_hangs(
         began_s = time.monotonic()
         code, _ = _for_keepalived(cluster, "b")
         took_s = time.monotonic() - began_s
-    assert (code, took_s < 1.0) == (1, True), took_s
+    assert code == 1
+    in_time(took_s, 1.0)
 
 
 # -- status

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import healthy
 import pytest
+from lawful import in_time
 from on_servers import Cluster
 from scratch import Pair, Server
 
@@ -94,7 +95,7 @@ def test_doctor_is_quick_and_short_on_a_server_with_many_tables(cluster: Cluster
     unlogged(cluster.pair.a, *(f"CREATE TABLE test.k{n} (n INT) ENGINE=InnoDB" for n in range(210)))
     began_s = time.monotonic()
     found = told(cluster, "a")
-    assert time.monotonic() - began_s < 10
+    in_time(time.monotonic() - began_s, 10)
     assert "200 or more tables" in found["table-without-key", "a"]
     assert len(found["table-without-key", "a"]) < 300
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from lawful import in_time
 from nets import Net, boottime, pair
 
 from vipguard.lab.wait import wait_until
@@ -132,4 +133,4 @@ def test_asking_every_way_costs_little(nets: tuple[Net, Net]) -> None:
                 reach.send()
                 reach.drain()
             each_ms = (time.thread_time() - begun) * 10
-    assert each_ms < 3, f"{each_ms:.3f} ms"
+    in_time(each_ms, 3, f"{each_ms:.3f} ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from lawful import in_time
 from scratch import Pair, took_s
 
 from vipguard.act.replication import (
@@ -42,7 +43,7 @@ def test_it_stops_while_the_source_is_dead(pair: Pair) -> None:
     started = time.monotonic()
     (channel,) = stop_receiving(pair.b.session(), Deadline(2))
     assert channel.io == "stopped"
-    assert took_s(started) < 2
+    in_time(took_s(started), 2)
 
 
 def test_it_stops_while_the_source_hangs(pair: Pair) -> None:
@@ -114,7 +115,7 @@ def test_nothing_to_wait_for_is_done_at_once(pair: Pair) -> None:
     started = time.monotonic()
     assert wait_applied(pair.b.session(), Deadline(5)) == has(pair, "a")
     assert wait_applied(pair.a.session(), Deadline(5)) == has(pair, "a"), "own ones came back round the ring"
-    assert took_s(started) < 2
+    in_time(took_s(started), 2)
 
 
 def test_a_stopped_sql_thread_is_not_waited_for(pair: Pair) -> None:
@@ -134,7 +135,7 @@ def test_a_hung_server_is_silent(pair: Pair) -> None:
             wait_applied(session, Deadline(0.2))
         with pytest.raises(Silent):
             stop_receiving(pair.b.session(0.2), Deadline(0.2))
-        assert took_s(started) < 2
+        in_time(took_s(started), 2)
 
 
 def test_what_never_comes_is_not_waited_for_beyond_the_deadline(pair: Pair) -> None:

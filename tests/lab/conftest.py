@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
+from lawful import laws_hold, watched
 
 from vipguard.lab import Lab, LabSpec, faults
 from vipguard.lab.spec import Flavor
@@ -69,10 +70,8 @@ def pair(_pair: Lab) -> Iterator[Lab]:
 def _watched(lab: Lab) -> Iterator[Guarded]:
     """The body of a fixture."""
     make_ready(lab)
-    with laws_hold(lab), lab.watch() as watcher:
-        guarded = Guarded(lab, watcher)
+    with laws_hold(lab), watched(lab) as guarded:
         yield guarded
-        assert watcher.two_writers_ms() <= guarded.two_writers_ms_max, "two nodes were writable at once"
 
 
 @pytest.fixture
@@ -137,26 +136,3 @@ def bare(_bare: Lab) -> Lab:
     for node in _bare.nodes.values():
         node.mysqld.sql("SET GLOBAL read_only = 1")
     return _bare
-
-
-class laws_hold:
-    """What must be true after any test with agents: at most one node writable, and no traceback in any agent's log."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-
-    def __enter__(self) -> None:
-        self.sizes = {name: node.agent.log_size() for name, node in self.lab.nodes.items()}
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        lab = self.lab
-        lab.heal()
-        try:
-            lab.wait(lambda: len(lab.writable()) <= 1, 5, "at most one writable node at the end of the test")
-            for name, node in lab.nodes.items():
-                text = node.agent.log_text(self.sizes[name])
-                for word in ("Traceback", "rule=unexpected-error"):
-                    assert word not in text, f"{word} in the agent's log of {name}:\n{text[-4000:]}"
-        except AssertionError:
-            if kind is None:  # the test's own failure says more
-                raise

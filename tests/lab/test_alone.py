@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from guarded import RUN, Guarded
+from lawful import wait_nothing_lost
 from power import power_off, power_on
 
 from vipguard.client import ask
@@ -58,7 +59,7 @@ def test_a_writer_that_was_solo_opens_again_alone_and_solo_ends_when_the_other_i
         power_on(writer)
         lab.wait(lambda: lab.writer() is writer, 20, "the solo writer to open again")
         rows = guarded.write(5)
-    lab.wait(lambda: rows.lost(standby) == [], 20, "the other to come back and follow")
+    wait_nothing_lost(lab, rows, standby, 20, "the other to come back and follow")
     lab.wait(lambda: "rule=another-node-is-back" in writer.agent.log_text(), 10, "solo to end")
     with gone(standby):
         power_off(writer)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 from guarded import FIFO, TRACK, Guarded, say_in_fifo, vrrp_state
+from lawful import nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -39,7 +40,7 @@ def test_garbage_in_the_fifo_is_told_once_and_obeyed_never(guarded: Guarded) -> 
     assert guarded.said(standby, "rule=line-ignored", "nosuch") == 1
     assert guarded.lab.writer() is writer and not guarded.dropped_vip(writer)
     fails_over(guarded)
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
 
 
 def test_a_line_that_lies_moves_nothing(guarded: Guarded) -> None:
@@ -63,7 +64,7 @@ def test_a_full_fifo_loses_lines_and_no_failover(guarded: Guarded) -> None:
         writer.mysqld.kill9()
         guarded.lab.wait(lambda: vrrp_state(standby) == "MASTER", 5, "keepalived to have said so in vain")
     guarded.wait_writer(standby)
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
 
 
 def test_a_fifo_that_was_deleted_is_made_again(guarded: Guarded) -> None:
@@ -73,7 +74,7 @@ def test_a_fifo_that_was_deleted_is_made_again(guarded: Guarded) -> None:
     guarded.wait_said(standby, "event=fifo", "rule=fifo-replaced")
     assert oct(standby.path(FIFO).stat().st_mode & 0o777) == "0o600"
     fails_over(guarded)
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
 
 
 # -- the track file
@@ -109,7 +110,8 @@ def test_a_track_file_spoilt_on_the_writer_ends_with_one_writer_and_all_rows(
     guarded.wait_said(writer, "event=closing", "rule=vip-gone")
     lab.wait(lambda: lab.writer() is not None, 10, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == []
+    assert now is not None
+    nothing_lost(before, now)
     guarded.wait_track(writer, "1", within_s=10)
 
 
@@ -137,7 +139,7 @@ def test_a_full_run_on_the_writer_keeps_vip_and_writes_and_does_not_stop_a_failo
         writer.mysqld.kill9()
         guarded.wait_writer(standby)
         assert writer.eligible() in (None, "0")
-    assert client.lost(standby) == []
+    nothing_lost(client, standby)
 
 
 # -- what the agent may not do any more

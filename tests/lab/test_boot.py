@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from guarded import Guarded
+from lawful import nothing_lost, wait_nothing_lost
 from power import power_off, power_on
 
 
@@ -18,10 +19,12 @@ def test_after_a_power_cut_of_both_there_is_one_writer_with_everything(guarded: 
     power_on(second)
     lab.wait(lambda: lab.writer() is not None, 20, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == []
+    assert now is not None
+    nothing_lost(before, now)
     after = guarded.write(10)
     other = lab.others(now)[0]
-    lab.wait(lambda: after.lost(other) == [] and before.lost(other) == [], 15, "the other to have all")
+    for client in (after, before):
+        wait_nothing_lost(lab, client, other, 15, "the other to have all")
 
 
 def test_after_a_power_cut_the_node_with_more_is_the_one_that_opens(guarded: Guarded) -> None:
@@ -36,8 +39,9 @@ def test_after_a_power_cut_the_node_with_more_is_the_one_that_opens(guarded: Gua
     power_on(writer)
     lab.wait(lambda: lab.writer() is not None, 20, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == []
-    lab.wait(lambda: before.lost(lab.others(now)[0]) == [], 15, "the other to have all")
+    assert now is not None
+    nothing_lost(before, now)
+    wait_nothing_lost(lab, before, lab.others(now)[0], 15, "the other to have all")
 
 
 def test_one_node_booting_alone_beside_a_living_writer_joins_it(guarded: Guarded) -> None:
@@ -49,7 +53,7 @@ def test_one_node_booting_alone_beside_a_living_writer_joins_it(guarded: Guarded
         guarded.wait_track(standby, "1", within_s=10)
         client.wait_acks(10)
     assert not client.seen().errors and guarded.lab.writer() is writer
-    guarded.lab.wait(lambda: client.lost(standby) == [], 10, "it to have all")
+    wait_nothing_lost(guarded.lab, client, standby, 10, "it to have all")
 
 
 def test_a_writer_whose_host_rebooted_finds_the_other_one_writing_and_follows(guarded: Guarded) -> None:
@@ -60,8 +64,9 @@ def test_a_writer_whose_host_rebooted_finds_the_other_one_writing_and_follows(gu
     after = guarded.write(10)
     power_on(writer)
     guarded.wait_track(writer, "1", within_s=10)
-    assert guarded.lab.writer() is standby and before.lost(standby) == []
-    guarded.lab.wait(lambda: after.lost(writer) == [], 10, "it to have all")
+    nothing_lost(before, standby)
+    assert guarded.lab.writer() is standby
+    wait_nothing_lost(guarded.lab, after, writer, 10, "it to have all")
 
 
 def test_agents_that_come_before_their_servers_wait_for_them(guarded: Guarded) -> None:
@@ -77,4 +82,5 @@ def test_agents_that_come_before_their_servers_wait_for_them(guarded: Guarded) -
         node.mysqld.start()
     lab.wait(lambda: lab.writer() is not None, 20, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == []
+    assert now is not None
+    nothing_lost(before, now)

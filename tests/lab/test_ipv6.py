@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from guarded import SETTINGS, Guarded, make_ready
+from guarded import SETTINGS, make_ready
+from lawful import laws_hold, nothing_lost, watched
 
 from vipguard.lab import Lab, LabSpec, faults
 
@@ -13,17 +14,16 @@ def test_a_pair_with_an_ipv6_vip_fails_over_and_back() -> None:
     with Lab.create(LabSpec(name=f"t{os.getpid()}-v6", ipv6=True, settings=SETTINGS)) as lab:
         lab.up()
         make_ready(lab)
-        with lab.watch() as watcher:
-            guarded = Guarded(lab, watcher)
+        with laws_hold(lab), watched(lab) as guarded:
             writer, standby = guarded.writer, guarded.standby
             before = guarded.write_settled()
             with faults.kill_mysqld(writer):
                 guarded.wait_writer(standby)
                 after = guarded.write(10)
-                assert before.lost(standby) == [] and after.lost(standby) == []
+                nothing_lost(before, standby)
+                nothing_lost(after, standby)
             guarded.wait_track(writer, "1", within_s=10)
             with faults.kill_keepalived(standby):
                 guarded.wait_writer(writer)
-                assert after.lost(writer) == []
+                nothing_lost(after, writer)
                 guarded.write(5)
-        assert watcher.two_writers_ms() == 0

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 from guarded import Guarded, ids_on, make_ready
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 
@@ -87,7 +88,7 @@ def test_the_writer_waits_for_its_standby_and_the_standby_has_the_mark(lossless:
     assert semi_sync(lossless, standby)["marked"] is True and semi_sync(lossless, writer)["solo"] is False
     assert "fell" not in plugin(writer)[1]
     client = lossless.write_settled(50)
-    assert client.lost(standby) == []
+    nothing_lost(client, standby)
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])
@@ -99,7 +100,8 @@ def test_a_writer_killed_under_full_load_loses_no_acknowledged_write(lossless: G
         writer.mysqld.kill9()
         lossless.wait_writer(standby)
         client.wait_acks(100)
-    assert client.lost(standby) == [] and other.lost(standby) == []
+    nothing_lost(client, standby)
+    nothing_lost(other, standby)
     assert not is_on(standby) and semi_sync(lossless, standby)["solo"] is True
     writer.mysqld.start()
     lab.wait(
@@ -115,7 +117,7 @@ def test_a_writer_killed_under_full_load_loses_no_acknowledged_write(lossless: G
         return
     wait_pair(lossless)
     assert is_on(standby) and semi_sync(lossless, standby)["solo"] is False
-    lab.wait(lambda: client.lost(writer) == [], 10, "the old writer to have caught up")
+    wait_nothing_lost(lab, client, writer, 10, "the old writer to have caught up")
 
 
 def test_a_writer_stopped_cleanly_under_full_load_loses_no_acknowledged_write(lossless: Guarded) -> None:
@@ -125,7 +127,8 @@ def test_a_writer_stopped_cleanly_under_full_load_loses_no_acknowledged_write(lo
         writer.mysqld.terminate()
         lossless.wait_writer(standby)
         client.wait_acks(50)
-    assert client.lost(standby) == [] and other.lost(standby) == []
+    nothing_lost(client, standby)
+    nothing_lost(other, standby)
     writer.mysqld.start()
 
 
@@ -137,7 +140,8 @@ def test_a_handover_under_full_load_never_writes_without_a_standby(lossless: Gua
         client.wait_acks(100)
         assert is_on(standby) and semi_sync(lossless, standby)["solo"] is False
         lab.wait(lambda: not is_on(writer), 5, "the old writer to wait for nobody")
-    assert client.lost(standby) == [] and not lossless.said(writer, "event=kill")
+    nothing_lost(client, standby)
+    assert not lossless.said(writer, "event=kill")
     assert lossless.said(standby, "event=semi-sync", "rule=source-on")
     assert not lossless.said(standby, "event=takeover-step", "rule=solo")
     wait_pair(lossless)
@@ -173,8 +177,9 @@ def test_a_standby_that_dies_silently_stops_writes_until_the_operator_speaks(los
         lossless.wait_track(standby, "1")
         client.wait_acks(100)
     assert semi_sync(lossless, writer)["solo"] is False
-    assert client.lost(writer) == [] and not client.seen().errors, "a commit that waits is not a failed one"
-    lab.wait(lambda: client.lost(standby) == [], 10, "the standby to have caught up")
+    nothing_lost(client, writer)
+    assert not client.seen().errors, "a commit that waits is not a failed one"
+    wait_nothing_lost(lab, client, standby, 10, "the standby to have caught up")
 
 
 def test_commits_go_on_by_themselves_when_the_standby_comes_back(lossless: Guarded) -> None:
@@ -191,7 +196,7 @@ def test_commits_go_on_by_themselves_when_the_standby_comes_back(lossless: Guard
         lossless.wait_track(standby, "1", within_s=10)
     assert before and is_on(writer) and not client.seen().errors
     assert not lossless.said(writer, "rule=source-off-now") and not lossless.was_closed(writer)
-    lossless.lab.wait(lambda: client.lost(standby) == [], 5, "the standby to have applied what it received")
+    wait_nothing_lost(lossless.lab, client, standby, 5, "the standby to have applied what it received")
 
 
 def test_a_standby_without_the_mark_does_not_take_over(lossless: Guarded) -> None:
@@ -209,7 +214,9 @@ def test_a_standby_without_the_mark_does_not_take_over(lossless: Guarded) -> Non
     writer.mysqld.start()
     wait_pair(lossless, within_s=20)  # with both there, who has everything may open
     now = lab.writer()
-    assert now is not None and client.lost(now) == [] and is_on(now)
+    assert now is not None
+    nothing_lost(client, now)
+    assert is_on(now)
 
 
 def test_an_isolated_writer_with_a_waiting_commit_is_killed_and_nobody_saw_it(lossless: Guarded) -> None:
@@ -223,7 +230,9 @@ def test_an_isolated_writer_with_a_waiting_commit_is_killed_and_nobody_saw_it(lo
         assert commit.result != "acknowledged" and not commit.exposed
         assert writer.mysqld.pid != pid and not lossless.said(writer, "rule=read-only-verified")
         after = lossless.write(20)
-    assert before.lost(standby) == [] and after.lost(standby) == [] and -5 not in ids_on(standby)
+    nothing_lost(before, standby)
+    nothing_lost(after, standby)
+    assert -5 not in ids_on(standby)
     writer.mysqld.start()
     lossless.wait_said(writer, "event=rejoin", "rule=diverged", within_s=15)
     assert lab.writer() is standby and -5 not in ids_on(standby)
@@ -252,7 +261,8 @@ def test_a_writer_cut_off_from_its_standby_alone_acknowledges_nothing_while_the_
     writer.mysqld.start()
     lossless.wait_writer(standby, within_s=20)
     lossless.wait_said(writer, "event=rejoin", "rule=diverged", within_s=15)
-    assert before.lost(standby) == [] and -8 in ids_on(standby) and -7 not in ids_on(standby)
+    nothing_lost(before, standby)
+    assert -8 in ids_on(standby) and -7 not in ids_on(standby)
 
 
 def test_an_isolated_writer_with_nothing_waiting_is_closed_and_lives(lossless: Guarded) -> None:
@@ -266,7 +276,9 @@ def test_an_isolated_writer_with_nothing_waiting_is_closed_and_lives(lossless: G
         after = lossless.write(20)
         assert writer.mysqld.pid == pid and writer.mysqld.read_only() is True
     wait_pair(lossless)
-    assert before.lost(standby) == [] and after.lost(standby) == [] and lab.writer() is standby
+    nothing_lost(before, standby)
+    nothing_lost(after, standby)
+    assert lab.writer() is standby
 
 
 def test_a_demotion_while_a_commit_waits_acknowledges_nothing(lossless: Guarded) -> None:

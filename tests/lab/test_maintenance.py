@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from guarded import Guarded
+from lawful import nothing_lost, wait_nothing_lost
 from power import power_off, power_on
 
 from vipguard.lab import Node, faults
@@ -43,7 +44,7 @@ def test_a_standby_in_maintenance_does_not_take_over_until_it_ends(guarded: Guar
     guarded.wait_track(standby, "1")
     with faults.kill_mysqld(writer):
         guarded.wait_writer(standby)
-        assert before.lost(standby) == []
+        nothing_lost(before, standby)
 
 
 def test_maintenance_is_ordered_from_another_node_survives_a_reboot_and_ends_by_itself(guarded: Guarded) -> None:
@@ -74,7 +75,7 @@ def test_a_paused_cluster_keeps_the_vip_where_it_is_whatever_dies(guarded: Guard
         time.sleep(1.0)
         assert guarded.lab.writable() == [] and writer.has_vip(), "what comes back stays closed"
     guarded.wait_writer(writer)
-    assert before.lost(writer) == []
+    nothing_lost(before, writer)
 
 
 def test_a_standby_in_maintenance_whose_writer_died_opens_at_the_operators_word(guarded: Guarded) -> None:
@@ -87,7 +88,8 @@ def test_a_standby_in_maintenance_whose_writer_died_opens_at_the_operators_word(
         done = writer.vipguard("maintenance", "off", "--node", standby.name, check=False)
         assert done.returncode == 3 and "no writer to write it down on: nothing was done" in done.stderr
         assert f"run it on {standby.name}" in done.stderr
-    assert guarded.lab.writer() is standby and before.lost(standby) == []
+    nothing_lost(before, standby)
+    assert guarded.lab.writer() is standby
     writer.mysqld.start()
 
 
@@ -163,4 +165,4 @@ def test_a_lossless_writer_goes_on_without_a_standby_that_was_stopped_in_mainten
         client.wait_acks(50)
     assert semi_sync(lossless, writer, "source") and semi_sync(lossless, standby, "marked")
     assert not client.seen().errors
-    lossless.lab.wait(lambda: client.lost(standby) == [], 10, "the standby to have caught up")
+    wait_nothing_lost(lossless.lab, client, standby, 10, "the standby to have caught up")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from guarded import SETTINGS
+from lawful import laws_hold
 from stand_in import REPOSITORY
 
 from vipguard.lab import Lab, LabSpec, faults
@@ -37,8 +38,8 @@ print(urllib.request.urlopen(url, timeout=2).read().decode())
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    with Lab.create(LabSpec(name=f"p{os.getpid()}", settings=SETTINGS)) as lab:
-        yield lab.up()
+    with Lab.create(LabSpec(name=f"p{os.getpid()}", settings=SETTINGS)) as lab, laws_hold(lab.up()):
+        yield lab
 
 
 def start(lab: Lab, directory: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from guarded import Guarded, gtids, ids_on, nobody_beats
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -100,7 +101,8 @@ def test_a_diverged_node_becomes_a_fresh_copy_while_the_writer_goes_on(stray: Gu
         done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=120)
         client.wait_acks(50)
     assert "can take over" in done.stdout and "Lost for good: 1 transaction" in done.stdout
-    assert not client.seen().errors and client.lost(writer) == []
+    nothing_lost(client, writer)
+    assert not client.seen().errors
     whole_again(stray)
     assert [row[2:] for row in threads(writer)] == [row[2:] for row in before], "the writer's replication never broke"
     assert not stray.said(writer, "rule=peer-diverged", "gtids=4294967295") or lab.spec.flavor == "mariadb"
@@ -110,10 +112,10 @@ def test_a_diverged_node_becomes_a_fresh_copy_while_the_writer_goes_on(stray: Gu
     # it is a full member: it takes over with all that was written, and the other comes back by itself
     with faults.kill_mysqld(writer):
         stray.wait_writer(node)
-        assert client.lost(node) == []
+        nothing_lost(client, node)
         after = stray.write(10)
     lab.wait(lambda: not lab.trouble(), 20, "a healthy pair")
-    lab.wait(lambda: after.lost(writer) == [], 10, "the rows of the copy on the other node")
+    wait_nothing_lost(lab, after, writer, 10, "the rows of the copy on the other node")
 
 
 def test_a_copy_that_dies_leaves_the_node_apart_and_a_second_one_is_whole(stray: Guarded) -> None:
@@ -149,7 +151,8 @@ def test_a_copy_that_dies_leaves_the_node_apart_and_a_second_one_is_whole(stray:
         done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=150)
         assert "can take over" in done.stdout
         client.wait_acks(20)
-    assert not client.seen().errors and client.lost(writer) == []
+    nothing_lost(client, writer)
+    assert not client.seen().errors
     whole_again(stray)
     assert lab.writer() is writer
 
@@ -193,7 +196,7 @@ def test_a_healthy_standby_can_be_copied_too_and_its_reader_is_none_the_worse(su
         guarded.wait_writer(standby)
         after = guarded.write(10)
     lab.wait(lambda: not lab.trouble(), 20, "a healthy pair")
-    lab.wait(lambda: after.lost(writer) == [], 10, "the rows of the copy on the other node")
+    wait_nothing_lost(lab, after, writer, 10, "the rows of the copy on the other node")
 
 
 COMMAND = r"""#!/bin/sh

@@ -6,6 +6,7 @@ import contextlib
 import time
 
 from guarded import Guarded, gtids, ids_on
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Lab, faults
 
@@ -16,9 +17,10 @@ def test_a_killed_writer_is_taken_over_with_all_that_was_acknowledged_before_a_p
     with faults.kill_mysqld(writer):
         guarded.wait_writer(standby)
         after = guarded.write(20)
-        assert before.lost(standby) == [] and after.lost(standby) == []
+        nothing_lost(before, standby)
+        nothing_lost(after, standby)
     guarded.lab.wait(lambda: writer.mysqld.replication_threads() == ("Yes", "Yes"), 10, "the old writer to rejoin")
-    guarded.lab.wait(lambda: after.lost(writer) == [], 10, "the old writer to have the new rows")
+    wait_nothing_lost(guarded.lab, after, writer, 10, "the old writer to have the new rows")
     assert guarded.lab.writer() is standby and writer.mysqld.read_only() is True
     guarded.wait_said(writer, "event=rejoin", "rule=joined")
 
@@ -42,7 +44,7 @@ def test_under_full_load_only_what_was_not_yet_sent_is_lost_and_the_old_writer_s
         guarded.wait_said(writer, "event=rejoin", "rule=diverged", f"has {len(unreplicated)} transactions")
         assert guarded.own(writer)["diverged"]
     else:
-        lab.wait(lambda: client.lost(writer) == [], 10, "the old writer to rejoin")
+        wait_nothing_lost(lab, client, writer, 10, "the old writer to rejoin")
     assert writer.mysqld.read_only() is True and lab.writer() is standby
 
 
@@ -69,7 +71,8 @@ def test_an_old_writer_with_a_transaction_of_its_own_stays_apart_and_is_named(gu
     assert writer.mysqld.read_only() is True and writer.eligible() == "0"
     assert "Yes" not in (writer.mysqld.replication_threads() or ()), "it must not follow with a history of its own"
     assert lab.writer() is standby and gtids(standby) == kept, "the live writer must not take the stray transaction"
-    assert -7 not in ids_on(standby) and after.lost(standby) == []
+    nothing_lost(after, standby)
+    assert -7 not in ids_on(standby)
     assert guarded.said(writer, "rule=diverged", "event=rejoin") == 1, "said once, not each tick"
 
 
@@ -81,7 +84,7 @@ def test_a_hung_writer_is_killed_after_hang_s_and_taken_over(guarded: Guarded) -
         guarded.wait_writer(standby)
         assert guarded.said(writer, "event=kill", "rule=hung-server")
         assert writer.mysqld.pid != pid
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
 
 
 def test_a_hung_writer_keeps_the_vip_when_nobody_else_could_take_it(guarded: Guarded) -> None:
@@ -121,7 +124,7 @@ def test_a_restarted_standby_comes_back_closed_and_follows_again(guarded: Guarde
         guarded.wait_track(standby, "1", within_s=10)
         client.wait_acks(30)
     assert not client.seen().errors, "a standby's restart is nothing to a client"
-    guarded.lab.wait(lambda: client.lost(standby) == [], 10, "the standby to have caught up")
+    wait_nothing_lost(guarded.lab, client, standby, 10, "the standby to have caught up")
     assert guarded.lab.writer() is writer and not guarded.dropped_vip(writer)
 
 
@@ -135,7 +138,8 @@ def test_a_cleanly_restarted_writer_hands_over_without_a_lost_row(guarded: Guard
     assert writer.mysqld.read_only() is True
     after = guarded.write(10)
     guarded.wait_track(writer, "1", within_s=10)
-    assert before.lost(standby) == [] and after.lost(standby) == []
+    nothing_lost(before, standby)
+    nothing_lost(after, standby)
     assert guarded.lab.writer() is standby
 
 
@@ -149,4 +153,4 @@ def test_failing_over_there_and_back_again_loses_nothing(guarded: Guarded) -> No
         lab.wait(lambda: not lab.trouble(), 10, "a healthy pair")
         guarded.writer, guarded.standby = target, source
     for client in clients:
-        assert client.lost(guarded.writer) == []
+        nothing_lost(client, guarded.writer)

@@ -6,6 +6,7 @@ import signal
 import time
 
 from guarded import Guarded, ids_on, nobody_beats
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -38,7 +39,7 @@ def test_a_standby_with_its_applier_stopped_never_opens_until_everything_is_appl
         assert lab.writable() == [] and not standby.has_vip(), "half the history is no place to write"
         assert standby.vipguard("status", "--json", check=False).returncode == 3
     guarded.wait_writer(standby, within_s=15)
-    assert client.lost(standby) == []
+    nothing_lost(client, standby)
 
 
 def test_a_lag_over_the_limit_makes_the_standby_ineligible_until_it_caught_up(guarded: Guarded) -> None:
@@ -52,7 +53,7 @@ def test_a_lag_over_the_limit_makes_the_standby_ineligible_until_it_caught_up(gu
             guarded.wait_track(standby, "0")
             assert guarded.own(standby)["lag_s"] > 1
         guarded.wait_track(standby, "1", within_s=10)
-    guarded.lab.wait(lambda: client.lost(standby) == [], 5, "the standby to have all")
+    wait_nothing_lost(guarded.lab, client, standby, 5, "the standby to have all")
 
 
 def test_a_lag_of_null_never_reads_as_zero(guarded: Guarded) -> None:
@@ -90,7 +91,8 @@ def test_a_backlog_is_applied_before_the_first_client_writes(guarded: Guarded) -
     with lab.client(rate=0) as client:
         guarded.wait_writer(standby)
         client.wait_acks(10)
-    assert backlog.lost(standby) == [] and len(ids_on(standby)) > standby_ids + 200
+    nothing_lost(backlog, standby)
+    assert len(ids_on(standby)) > standby_ids + 200
     first_own = min(number for _, number in client.seen().acks)
     order = [row["id"] for row in standby.mysqld.sql("SELECT id FROM app.t ORDER BY id")]
     assert all(number in order for _, number in backlog.seen().acks) and first_own in order
@@ -106,7 +108,7 @@ def test_a_backlog_that_cannot_be_applied_in_time_refuses_and_opens_only_afterwa
         assert lab.writable() == []
         lab.wait(lambda: not standby.has_vip(), 5, "the VIP to be given back")
     guarded.wait_writer(standby, within_s=15)
-    assert backlog.lost(standby) == []
+    nothing_lost(backlog, standby)
 
 
 def test_an_operator_who_stopped_receiving_is_obeyed(guarded: Guarded) -> None:
@@ -123,7 +125,7 @@ def test_an_operator_who_stopped_receiving_is_obeyed(guarded: Guarded) -> None:
 def test_a_standby_with_a_transaction_of_its_own_is_errant_and_named(guarded: Guarded) -> None:
     """The writer must not listen to it then: in a circle it would have the stray transaction a moment later."""
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
-    kept = guarded.write_settled()
+    settled = guarded.write_settled()
     guarded.two_writers_ms_max = 500.0
     with guarded.receiver_stopped(writer):
         standby.mysqld.sql(
@@ -135,6 +137,6 @@ def test_a_standby_with_a_transaction_of_its_own_is_errant_and_named(guarded: Gu
         guarded.wait_said(standby, "event=verdict", "rule=errant-transactions", "errant=1")
         guarded.wait_track(standby, "0")
         assert guarded.own(standby)["errant"] and lab.writer() is writer
-        assert kept.lost(writer) == []
+        nothing_lost(settled, writer)
     guarded.wait_track(standby, "1", within_s=10)
     assert -9 in ids_on(writer), "the operator let it through"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from guarded import Guarded, ids_on, vrrp_state
+from lawful import nothing_lost, one_writer, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 
@@ -69,8 +70,9 @@ def test_to_and_fro_under_load_nothing_is_lost_and_nobody_is_told_of_a_read_only
     seen = client.seen()
     assert {code for _, code, _ in seen.errors} <= {LOST, REFUSED, GONE}, seen.errors
     assert len([1 for _, code, _ in seen.errors if code != REFUSED]) <= 6, "each move cuts the connection once"
-    lab.wait(lambda: client.lost(guarded.standby) == [], 10, "the standby to have all")
-    assert client.lost(guarded.writer) == [] and guarded.watcher.two_writers_ms() == 0
+    wait_nothing_lost(lab, client, guarded.standby, 10, "the standby to have all")
+    nothing_lost(client, guarded.writer)
+    one_writer(guarded.watcher)
     assert not guarded.said(guarded.writer, "event=kill") and not guarded.said(guarded.standby, "event=kill")
 
 
@@ -120,8 +122,9 @@ def test_a_target_that_cannot_apply_in_time_lets_the_writer_open_again(guarded: 
             assert code == 1 and "called off" in said and f"{writer.name} is the writer" in said, said
         client.wait_acks(50)
     assert guarded.said(writer, "event=switchover-abandoned", "rule=order-withdrawn")
-    assert lab.writer() is writer and not guarded.dropped_vip(writer) and client.lost(writer) == []
-    lab.wait(lambda: client.lost(standby) == [], 10, "the standby to have all")
+    nothing_lost(client, writer)
+    assert lab.writer() is writer and not guarded.dropped_vip(writer)
+    wait_nothing_lost(lab, client, standby, 10, "the standby to have all")
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.4])
@@ -142,7 +145,9 @@ def test_an_interrupted_move_leaves_one_writer(guarded: Guarded, after_s: float)
     assert "interrupted: the order was withdrawn" in said, said
     lab.wait(lambda: lab.writer() is not None, 15, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == [] and -4 in ids_on(now)
+    assert now is not None
+    nothing_lost(before, now)
+    assert -4 in ids_on(now)
 
 
 def test_a_writer_killed_in_the_middle_of_a_move_is_taken_over(guarded: Guarded) -> None:
@@ -154,7 +159,7 @@ def test_a_writer_killed_in_the_middle_of_a_move_is_taken_over(guarded: Guarded)
         writer.mysqld.kill9()
     assert ended(process)[0] in (0, 1, 3)
     guarded.wait_writer(standby, within_s=20)
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
     writer.mysqld.start()
 
 
@@ -167,5 +172,5 @@ def test_a_lossless_pair_moves_and_the_new_writer_waits_for_the_old_one(lossless
         client.wait_acks(50)
         assert lossless.own(standby)["semi_sync"]["source"] and not lossless.own(standby)["semi_sync"]["solo"]
     assert not lossless.said(standby, "event=takeover-step", "rule=solo")
-    lossless.lab.wait(lambda: client.lost(writer) == [], 10, "the old writer to have all")
-    assert client.lost(standby) == []
+    wait_nothing_lost(lossless.lab, client, writer, 10, "the old writer to have all")
+    nothing_lost(client, standby)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from guarded import Guarded
+from lawful import in_time
 
 from vipguard.lab import Node
 from vipguard.lab.client import Client
@@ -24,7 +25,7 @@ def hit(guarded: Guarded, node: Node, step: str, number: int, within_s: float = 
     with node.agent.log.open("rb") as log:
         log.seek(size)
         while word not in said:
-            assert time.monotonic() < deadline, f"{node.name} never came to {step}:\n{said.decode()[-2000:]}"
+            in_time(time.monotonic() - deadline, 0, f"{node.name} never came to {step}:\n{said.decode()[-2000:]}")
             said = said[-200:] + log.read()
             time.sleep(0.0002)
     node.agent.signal(number)

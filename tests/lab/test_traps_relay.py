@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from guarded import Guarded, received_all
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.client import Client
@@ -53,7 +54,7 @@ def test_a_standby_that_restarts_without_its_writer_applies_what_it_received_bef
         start(standby)
         done = standby.vipguard("promote", "--force", "--yes", check=False, timeout_s=60)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert client.lost(standby) == [], "they were received: nothing of them may be lost"
+        nothing_lost(client, standby)  # they were received: nothing of them may be lost
         assert guarded.said(standby, "event=rescued") and follows_by_gtid(standby)
     guarded.lab.wait(lambda: guarded.lab.writer() is standby, 10, "one writer")
 
@@ -69,8 +70,9 @@ def test_a_rescued_standby_waits_for_its_writer_and_follows_it_again(guarded: Gu
         lab.wait(lambda: lab.writer() is not None, 15, "one writer")
         after = guarded.write(10)
         now = lab.writer()
-        assert now is not None and client.lost(now) == []
-        lab.wait(lambda: after.lost(lab.others(now)[0]) == [], 15, "the other to follow")
+        assert now is not None
+        nothing_lost(client, now)
+        wait_nothing_lost(lab, after, lab.others(now)[0], 15, "the other to follow")
         assert all(follows_by_gtid(node) for node in lab.nodes.values())
 
 
@@ -114,5 +116,5 @@ def test_with_a_living_writer_the_ordinary_join_brings_what_was_not_applied(guar
         standby.mysqld.kill9()
     start(standby)
     guarded.wait_track(standby, "1", within_s=10)
-    lab.wait(lambda: client.lost(standby) == [], 10, "the standby to have all")
+    wait_nothing_lost(lab, client, standby, 10, "the standby to have all")
     assert not guarded.said(standby, "rule=join-rescue") and lab.writer() is writer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from guarded import Guarded
+from lawful import nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.watch import Change
@@ -22,7 +23,7 @@ def test_an_unplugged_writer_closes_itself_before_the_standby_opens(guarded: Gua
     before = guarded.write_settled()
     with faults.link_down(guarded.lab, writer):
         guarded.wait_writer(standby)
-        assert before.lost(standby) == []
+        nothing_lost(before, standby)
         closed, opened = first(guarded, writer, "writable", False), first(guarded, standby, "writable", True)
         assert closed.ns < opened.ns
         assert writer.mysqld.read_only() is True
@@ -38,7 +39,7 @@ def test_a_writer_that_is_cut_off_behind_a_living_carrier_closes_itself_within_i
             guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
             assert guarded.said(writer, "event=closing", "rule=isolated")
         client.wait_acks(20)
-    assert client.lost(standby) == [], "no acknowledgement reached the client from the cut-off writer"
+    nothing_lost(client, standby)  # no acknowledgement reached the client from the cut-off writer
     guarded.wait_writer(standby)
 
 
@@ -63,7 +64,7 @@ def test_the_vip_of_a_killed_keepalived_is_removed_only_after_the_server_is_clos
         assert closed.ns < gone.ns and closed.ns < opened.ns
         assert guarded.said(writer, "event=closing", "rule=keepalived-dead")
         assert guarded.said(writer, "event=vip-removed", "rule=left-over-vip")
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
 
 
 def test_a_killed_keepalived_of_the_standby_harms_nobody_and_is_told(guarded: Guarded) -> None:
@@ -95,7 +96,8 @@ def test_a_vip_deleted_by_hand_closes_the_writer_until_it_took_over_anew(guarded
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 10, "one writer again")
     assert first(guarded, writer, "writable", False)
     now = guarded.lab.writer()
-    assert now is not None and before.lost(now) == []
+    assert now is not None
+    nothing_lost(before, now)
 
 
 def test_a_writer_whose_host_stood_still_closes_first_when_it_goes_on(guarded: Guarded) -> None:
@@ -104,7 +106,7 @@ def test_a_writer_whose_host_stood_still_closes_first_when_it_goes_on(guarded: G
     before = guarded.write_settled()
     with faults.paused(writer), faults.cut_off(guarded.lab, writer):
         guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
-        assert before.lost(standby) == []
+        nothing_lost(before, standby)
     guarded.wait_said(writer, "event=closing", "rule=paused")
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 15, "one writer")
     # a server that goes on is open until its guard, going on too, has closed it: that long, and no longer
@@ -134,4 +136,5 @@ def test_both_keepaliveds_restarted_at_once_end_with_one_writer(guarded: Guarded
         node.start_keepalived()
     lab.wait(lambda: lab.writer() is not None, 15, "one writer")
     now = lab.writer()
-    assert now is not None and before.lost(now) == []
+    assert now is not None
+    nothing_lost(before, now)

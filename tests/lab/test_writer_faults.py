@@ -8,6 +8,7 @@ from typing import Any
 import pymysql
 import pytest
 from guarded import Guarded, ids_on
+from lawful import nothing_lost, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 
@@ -40,7 +41,7 @@ def test_a_writer_whose_disk_gets_full_hands_over_before_a_commit_fails(small: G
         small.wait_track(writer, "1", within_s=10)
     codes = {code for _, code, _ in client.seen().errors}
     assert codes <= {1290, 1053, 1927, 2003, 2006, 2013}, "refused or ended, and never an error of the disk"
-    assert client.lost(standby) == []
+    nothing_lost(client, standby)
     healthy(small)
 
 
@@ -52,7 +53,8 @@ def test_a_full_disk_keeps_a_standby_out_and_the_writer_goes_on(small: Guarded) 
             small.wait_track(standby, "0")
             client.wait_acks(20)
         small.wait_track(standby, "1", within_s=10)
-    assert not client.seen().errors and not small.dropped_vip(writer) and client.lost(writer) == []
+    nothing_lost(client, writer)
+    assert not client.seen().errors and not small.dropped_vip(writer)
     healthy(small)
 
 
@@ -83,7 +85,7 @@ def test_a_writer_whose_disk_fills_to_the_last_byte_at_once_is_killed_and_taken_
             assert small.said(writer, "event=kill") and not small.said(writer, "rule=read-only-verified")
         lab.restart_dead()
         healthy(small)
-    assert client.lost(standby) == []
+    nothing_lost(client, standby)
 
 
 def test_a_writer_with_a_full_disk_that_nobody_could_replace_keeps_the_vip_and_says_so(
@@ -112,7 +114,7 @@ def test_a_writer_with_a_full_disk_that_nobody_could_replace_keeps_the_vip_and_s
     assert {code for _, code, _ in client.seen().errors} <= {1026, 1114}, (
         "refused for lack of room, or waiting"
     )
-    assert client.lost(writer) == []
+    nothing_lost(client, writer)
     assert not small.dropped_vip(writer) and not small.was_closed(writer)
 
 
@@ -134,8 +136,9 @@ def test_a_standby_that_received_nothing_for_six_seconds_refuses_and_the_old_wri
         assert standby.vipguard("status", "--json", check=False).returncode == 3
         writer.mysqld.start()
         guarded.wait_writer(writer, within_s=20)
-        assert client.lost(writer) == [] and not guarded.said(standby, "event=takeover-complete")
-    lab.wait(lambda: client.lost(standby) == [], 15, "the standby to have all")
+        nothing_lost(client, writer)
+        assert not guarded.said(standby, "event=takeover-complete")
+    wait_nothing_lost(lab, client, standby, 15, "the standby to have all")
     healthy(guarded)
 
 
@@ -160,7 +163,8 @@ def test_a_standby_that_received_nothing_for_six_seconds_opens_by_the_operators_
         writer.mysqld.start()
         guarded.wait_said(writer, "level=error", "event=rejoin", "rule=diverged", "gtids=", within_s=15)
         assert set(missing) <= ids_on(writer) - ids_on(standby), "the old writer keeps what it has, apart"
-        assert writer.mysqld.read_only() is True and lab.writer() is standby and after.lost(standby) == []
+        nothing_lost(after, standby)
+        assert writer.mysqld.read_only() is True and lab.writer() is standby
 
 
 # -- its connections are all taken
@@ -233,7 +237,7 @@ def test_a_writer_whose_connections_are_all_taken_is_closed_before_another_opens
                 assert guarded.said(writer, "event=kill", "rule=not-closed-in-time")
                 assert writer.mysqld.pid != pid
             guarded.write(10)
-    assert before.lost(standby) == []
+    nothing_lost(before, standby)
     lab.restart_dead()
     healthy(guarded)
     assert lab.writer() is standby

@@ -32,5 +32,6 @@ def test_help_lists_every_task() -> None:
         "test",
         "lint",
         "bench",
+        "campaign",
         "clean",
     ]

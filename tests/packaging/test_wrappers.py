@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from lawful import in_time
 from stand_in import REPOSITORY, Namespace
 
 pytestmark = pytest.mark.packaging
@@ -60,7 +61,7 @@ class Wrapper:
         started = time.monotonic()
         done = self.namespace.run(*argv)
         took_s = time.monotonic() - started
-        assert took_s < 1.0, f"keepalived would have killed it: {took_s:.3f} s"
+        in_time(took_s, 1.0, f"keepalived would have killed it: {took_s:.3f} s")
         assert done.stdout == done.stderr == ""
         return int(done.returncode)
 
@@ -251,7 +252,7 @@ def test_the_usual_way_costs_little_processor_time(wrapper: Wrapper) -> None:
             used_s = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
             least_ms = min(least_ms, used_s * 1000)
     # the aim is 15; this bound is loose, because bench/ measures and a test only sees gross mistakes
-    assert least_ms < 40
+    in_time(least_ms, 40)
 
 
 def test_the_hook_leaves_the_work_to_an_agent_that_answers(wrapper: Wrapper) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import (
     AddressSeen,
+    Command,
     Did,
     Event,
     Failed,
@@ -49,6 +50,8 @@ class Agent(Process):
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
         self._said_exit: object = None
+        host.cluster.laws.guard(host, False)  # whichever was here before
+        host.cluster.laws.guard(host, True)
         self.at(0.01, self._start)
 
     def _start(self) -> None:
@@ -96,6 +99,11 @@ class Agent(Process):
             if up and not lost and net.both_ways(host.name, name, "ping"):
                 self._pings[address] = (now + 0.0004, now)
         return [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard)), TrackSeen(host.track)]
+
+    def order(self, command: Command) -> None:
+        """By its local socket."""
+        self._steps([command])
+        self._rearm()
 
     # -- the loop
 
@@ -147,6 +155,7 @@ class Agent(Process):
         self._wake_s = wake_s(self.world, self.engine.now)
 
     def _tell(self, note: Note) -> None:
+        self.host.cluster.laws.noted(self.host, note)
         if note.level != "debug":
             numbers = " ".join(f"{key}={value}" for key, value in note.numbers if value not in ("", None))
             self.engine.tell(self.host.name, f"  {note.what}: {note.rule} {numbers}")
@@ -202,11 +211,20 @@ class Agent(Process):
 
     # -- its end
 
+    def stop(self) -> None:
+        super().stop()
+        self.host.cluster.laws.guard(self.host, False)
+
+    def cont(self) -> None:
+        self.host.cluster.laws.guard(self.host, not self.host.paused)
+        super().cont()
+
     def end(self) -> None:
         """Killed: the kernel closes its sockets."""
         if not self.alive:
             return
         super().end()
+        self.host.cluster.laws.guard(self.host, False)
         self.engine.tell(self.host.name, "agent ends")
         for conn in (self.probe, self.claimer, self.acting, self.opener, *self.peers.values()):
             conn.hang_up()

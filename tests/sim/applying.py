@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vipguard.model import effect as do
 from vipguard.model.evidence import RelayEvidence
 
+from . import lacking
 from .asking import Ask, Fail
 from .looking import Steps, must
 from .mysqld import Mysqld, Session
@@ -31,6 +32,7 @@ def replication(agent: Agent, effect: do.Effect) -> Steps:
             if not server.stop_io():
                 raise Fail("received and unapplied would be lost", refused=True)
         else:
+            lacking.joining(agent.host.cluster.laws, agent.host)
             if isinstance(effect, do.StartReplication):
                 server.start_sql()
             server.start_io()
@@ -94,7 +96,14 @@ def fetch(agent: Agent, effect: do.Fetch) -> Steps:
         yield from acting(agent, lambda s, _: s.stop_io(), until_s)
         yield from _point_at(agent, effect.node, until_s)
     yield from acting(agent, lambda s, _: s.start_io(), until_s)
-    while not (yield from acting(agent, lambda s, _: s.gtid().contains(effect.target), until_s)):
+    while True:
+        have, received, applies = yield from acting(
+            agent, lambda s, _: (s.gtid(), s.gtid().union(s.gtid(s.received)), s.sql_wanted), until_s
+        )
+        if have.contains(effect.target):
+            break
+        if received.contains(effect.target) and not applies:
+            raise Fail("its SQL thread does not run", refused=True)
         if agent.engine.now > until_s - 0.02:
             raise Fail("did not come in time")
         yield 0.02

@@ -53,7 +53,8 @@ class Conn:
         if server is None or session is None or not server.alive:
             return
         me, other = self.agent.host.name, self.target.name
-        if self.local or self.agent.host.network.passes(me, other, "sql"):
+        net = self.agent.host.network
+        if self.local or (net.passes(me, other, "sql") and not net.refuses(me, other)):
             server.at(0.0005, server.drop, session)
 
 
@@ -72,7 +73,9 @@ class Ask:
     def start(self, resume: Callable[[Reply], None]) -> None:
         self.resume = resume
         self.agent.at(max(0.0, self.until_s - self.engine.now), self._timeout)
-        if self.conn.local or self._passes(there=True):
+        if not self.conn.local and self.host.network.refuses(self.agent.host.name, self.host.name):
+            self.engine.at(self._latency_s(), self._reset)
+        elif self.conn.local or self._passes(there=True):
             self.engine.at(self._latency_s(), self._arrive)
 
     def _latency_s(self) -> float:
@@ -102,6 +105,9 @@ class Ask:
         server.waiting[self._ended] = None
         takes_s = self.takes_s + self.host.server_s * self.engine.between(0.5, 1.0)
         server.at(takes_s, self._execute, server, session)
+
+    def _reset(self) -> None:
+        self.agent.at(0.0, self._finish, Reply("absent" if self.conn.session is None else "lost"))
 
     def _ended(self) -> None:
         self._answer(Reply("lost"))

@@ -55,6 +55,7 @@ class Writer:
             self.waits = None
             if done and self._passes(server.host):
                 done[0].acknowledged = True
+                self.cluster.laws.histories.acknowledge(done[0])
                 self.acknowledged.append(done[0])
             early.append(True)
 

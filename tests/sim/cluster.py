@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv4Interface
 from typing import Literal
 
@@ -33,8 +34,12 @@ class Cluster:
         fence: Fence | None = None,
         limits: Limits | None = None,
         clients: bool = True,
+        witness: bool = True,
     ) -> None:
         self.engine, self.network = Engine(seed), Network()
+        self.began_s = self.engine.now
+        self.begun: Counter[str] = Counter()  # the faults, by name
+        self.shape = f"{nodes} nodes" + (f", {replicas} replicas" if replicas else "")
         self.flavor, self.silent_peer = flavor, silent_peer
         self.witness_up, self.fence_fails = True, False
         self.lossless = durability == "lossless"
@@ -59,7 +64,7 @@ class Cluster:
                 durability=durability,
                 fence=fence or Fence(),
                 limits=limits or Limits(),
-                witnesses=(WITNESS_ADDRESS,),
+                witnesses=(WITNESS_ADDRESS,) if witness else (),
             )
             self.hosts[node.name] = Host(self, policy, node.server_id)
         homes = (None, *self.hosts.values()) if clients else ()

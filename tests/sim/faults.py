@@ -64,6 +64,21 @@ def hang_mysqld(cluster: Cluster, host: Host) -> End:
     return server.cont
 
 
+def hang_in_the_kernel(cluster: Cluster, host: Host) -> End:
+    """As hung as can be: SIGKILL does not end it, and its port still accepts."""
+    server = host.mysqld
+    if server is None or not server.alive:
+        return nothing
+    server.stop()
+    host.unkillable = True
+
+    def end() -> None:
+        host.unkillable = False
+        server.cont()
+
+    return end
+
+
 def slow_mysqld(cluster: Cluster, host: Host) -> End:
     host.server_s = cluster.engine.between(0.02, 0.7)
 
@@ -258,22 +273,51 @@ def full_disk(cluster: Cluster, host: Host) -> End:
     return end
 
 
-def stop_io(cluster: Cluster, host: Host) -> End:
-    """The operator stops the IO thread."""
+def stall_disk(cluster: Cluster, host: Host) -> End:
+    """Commits do not come back, and what was received is not written; reads answer."""
+    host.stall_disk(True)
+    return lambda: host.stall_disk(False)
+
+
+def refuse_pair(cluster: Cluster, host: Host) -> End:
+    """A packet filter between the nodes that rejects and not drops; their adverts are lost, both see the witness."""
+    others, net = [name for name in cluster.hosts if name != host.name], cluster.network
+    kinds = ("vrrp", "ping") if cluster.engine.chance(0.5) else ("vrrp",)
+
+    def cut(by: int) -> None:
+        for other in others:
+            for one, two in ((host.name, other), (other, host.name)):
+                net.cut(one, two, kinds, by)
+                net.refuse(one, two, by)
+
+    cut(1)
+    return lambda: cut(-1)
+
+
+def fatal_io(cluster: Cluster, host: Host) -> End:
+    """The source has purged what the replica needs next: each start of its IO thread ends in an error at once."""
     server = host.mysqld
     if server is None or not server.alive:
         return nothing
-    server.stop_io()
-    return server.start_io
+    host.io_fatal = True
+    server.io_fails(1236)
+
+    def end() -> None:
+        host.io_fatal = False
+        if host.mysqld is not None and host.mysqld.alive:
+            host.mysqld.start_io()  # who repairs it starts it
+
+    return end
 
 
-def stop_sql(cluster: Cluster, host: Host) -> End:
-    """The SQL thread stops, by an operator or an error."""
-    server = host.mysqld
-    if server is None or not server.alive:
-        return nothing
-    server.stop_sql(1062 if cluster.engine.chance(0.5) else 0)
-    return server.start_sql
+def io_gives_up(cluster: Cluster, host: Host) -> End:
+    """The IO thread tries to connect a few times only."""
+    host.io_gives_up = True
+
+    def end() -> None:
+        host.io_gives_up = False
+
+    return end
 
 
 def slow_apply(cluster: Cluster, host: Host) -> End:
@@ -283,85 +327,3 @@ def slow_apply(cluster: Cluster, host: Host) -> End:
         host.apply_s = 0.002
 
     return end
-
-
-def open_by_hand(cluster: Cluster, host: Host) -> End:
-    """Somebody sets read_only=0."""
-    server = host.mysqld
-    if server is not None and server.running and server.closed:
-        cluster.laws.opened_by_hand(host)
-        server.set_closed(False, "another hand")
-    return nothing
-
-
-def order_move(cluster: Cluster, host: Host) -> End:
-    """The operator orders that another node become the writer, and withdraws it sooner or later."""
-    server = host.mysqld
-    if server is None or not server.running:
-        return nothing
-    target = cluster.engine.rng.choice([name for name in cluster.hosts if name != host.name])
-    session = server.connect("operator", guard=True, local=False)
-    server.lock(host.policy.move_lock(target), session)
-
-    def asks() -> None:
-        if session.alive:
-            session.used_s = cluster.engine.now
-            cluster.engine.at(0.5, asks)
-
-    asks()
-    return lambda: server.drop(session)
-
-
-COMMON = (kill_mysqld, crash_loop, hang_mysqld, power_off, pause_host, kill_agent, stop_agent, kill_keepalived,
-          shut_keepalived, stop_keepalived, link_down, isolate, order_move)  # fmt: skip
-RARE = (stop_mysqld, lose_socket, slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_sql, cut_vrrp,
-        cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
-        full_disk, stop_io, stop_sql, slow_apply, open_by_hand)  # fmt: skip
-
-
-class Schedule:
-    """The faults of one run, drawn from the cluster's seed; `mend` ends what has not ended."""
-
-    def __init__(self, cluster: Cluster, within_s: float, count: int, single: bool) -> None:
-        self.cluster, self.engine = cluster, cluster.engine
-        self._running: list[tuple[str, End]] = []
-        for _ in range(count):
-            rng = self.engine.rng
-            fault = rng.choice(COMMON) if rng.random() < 0.6 else rng.choice(RARE)
-            # half of the time the one that writes is hit, whoever that will be then
-            target = None if rng.random() < 0.6 else rng.choice(list(cluster.hosts))
-            begin_s = rng.uniform(0.0, within_s)
-            lasts_s = rng.choice((rng.uniform(0.01, 0.6), rng.uniform(0.3, 3.0), rng.uniform(1.0, 15.0)))
-            self.engine.at(begin_s, self.begin, fault, target, lasts_s)
-            if single:
-                break
-
-    def begin(self, fault: Callable[[Cluster, Host], End], target: str | None, lasts_s: float) -> None:
-        """On `target`, by default on whoever writes now."""
-        writers = self.cluster.laws.writers()
-        host = self.cluster.hosts[target] if target else (writers or list(self.cluster.hosts.values()))[0]
-        if not host.powered:
-            return
-        self.engine.tell("FAULT", f"{fault.__name__} {host.name} for {lasts_s:.2f} s")
-        entry = (f"{fault.__name__} {host.name}", fault(self.cluster, host))
-        self._running.append(entry)
-        self.engine.at(lasts_s, self._end, entry)
-
-    def _end(self, entry: tuple[str, End]) -> None:
-        if entry in self._running:
-            self._running.remove(entry)
-            self.engine.tell("FAULT", f"ends: {entry[0]}")
-            entry[1]()
-
-    def mend(self) -> None:
-        """Everything is repaired, and what is dead is started."""
-        for entry in list(self._running):
-            self._end(entry)
-        for host in self.cluster.hosts.values():
-            host.restarts = True  # a supervisor is there: a guard may still have to kill
-            host.boot()
-            host.unpause()
-            host.start_server()
-            host.start_agent()
-            host.start_keepalived()
-        self.engine.tell("FAULT", "all is mended")

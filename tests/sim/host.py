@@ -44,6 +44,8 @@ class Host:
         self.apply_s = 0.002
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
+        self.disk_stalled = False  # commits do not come back, and reads answer
+        self.io_fatal = self.io_gives_up = False
         self.worker_late_s = 0.0
 
     @property
@@ -114,6 +116,11 @@ class Host:
             self.pids += 1
             self.mysqld = Mysqld(self, self.disk, ProcessId(self.pids, int(self.engine.now * 1000)))
             self.engine.tell(self.name, "server starts, closed")
+
+    def stall_disk(self, stalled: bool) -> None:
+        self.disk_stalled = stalled
+        if not stalled and self.mysqld is not None and self.mysqld.alive:
+            self.mysqld.at(0.0, self.mysqld.disk_goes_on)
 
     def server_ended(self) -> None:
         if self.agent is not None:

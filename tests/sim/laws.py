@@ -1,12 +1,13 @@
 """Do the laws hold? Asked after every change of who can write, every step of an agent, and every opening.
 
 A breach raises `Broken` at the moment it happens, so that the story ends with its cause. What the documentation takes
-out of law 1 is counted in `pardons`, by name.
+out of a law is counted by its name in `pardons.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import os
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Event
@@ -15,8 +16,10 @@ from vipguard.checks import lag
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 
-from .mysqld import NET_TIMEOUT_S
+from . import lacking
+from .histories import Histories
 from .network import CLIENT, WITNESS
+from .pardons import Pardons
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 THAW_S = 0.45  # who was frozen while another opened: until its guard has seen the gap and closed (a tick, close_s)
 WATCH_S = 0.1
 SETTLED_S = 1.0
+REUNITED_S = 1.5  # a look at the other, and a close or a kill
 
 
 class Broken(AssertionError):
@@ -34,17 +38,20 @@ class Broken(AssertionError):
 class Laws:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.engine = cluster, cluster.engine
-        self.pardons: Counter[str] = Counter()
+        self.pardons, self.histories = Pardons(), Histories(cluster)
         self.openings = 0
-        self.two_s = 0.0
         self.was_two = False
+        self._excused: dict[tuple[str, float, str, float], bool] = {}  # of two openings: did a cut explain the second?
         self._opened_s: dict[str, float] = {}
         self._thawed_s: dict[str, float] = {}
         self._guarded_s: dict[str, float] = {}  # since when the agent has been running
+        self._unguarded_s: dict[str, float] = {}  # since when it has not
+        self._reached_s: dict[tuple[str, str], float] = {}  # since when the one has been able to ask the other
         self._apart_s: dict[tuple[str, str], float] = {}  # when the one last could not ask the other
         self._apart_since_s: dict[tuple[str, str], float] = {}
         self._wrong_s: dict[tuple[str, str], float] = {}
-        self._seen_open_s: dict[tuple[str, str], float] = {}
+        self._let: set[tuple[str, str]] = set()  # what of that was forgiven, until it ends
+        self._outside_s: dict[str, float] = {}  # since when anybody outside has been able to answer it
         self._by_hand_s: dict[str, float] = {}
         self._closing: dict[str, tuple[object, float]] = {}
 
@@ -61,8 +68,11 @@ class Laws:
         server = host.mysqld
         if server is not None and server.alive and not server.closed:
             self._opened_s.setdefault(host.name, self.engine.now)
+            if host.name not in self.histories.open:
+                self.histories.opened_by_hand(host)
         else:
             self._opened_s.pop(host.name, None)
+            self.histories.closed(host)
         self._look()
 
     def thawed(self, host: Host) -> None:
@@ -76,13 +86,14 @@ class Laws:
         for index, one in enumerate(writers):
             for other in writers[index + 1 :]:
                 old, new = sorted((one, other), key=lambda h: self._opened_s[h.name])
+                self.histories.beside(old, new)
                 why = self._pardon(old, new)
                 if why is None:
                     self.broken(f"law 1: {old.name} and {new.name} both accept writes")
                 else:
                     if not self.was_two:
                         self.engine.tell("law 1", f"two writers, {old.name} and {new.name}: {why}")
-                        self.pardons[why] += 1
+                        self.pardons.give(why)
                     self.was_two = True
 
     def _pardon(self, old: Host, new: Host) -> str | None:
@@ -94,14 +105,24 @@ class Laws:
             by_hand_s = self._by_hand_s.get(host.name, -9.0)
             if self._opened_s[host.name] == by_hand_s and (now - by_hand_s < 0.8 or not self._guarded(host)):
                 return "opened-by-hand"
+        unguarded, reunited = self._unguarded(old), self._reunited(old, new)
         apart = self._opened_s[new.name] - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
-        if not self._guarded(old) and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):
+        if unguarded and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):
             return "guard-dead-and-cut-off"
-        if not self._guarded(old) and self._thawed_s.get(old.name, -9.0) > self._opened_s[new.name]:
+        if unguarded and self._thawed_s.get(old.name, -9.0) > self._opened_s[new.name]:
             return "guard-dead-and-paused"  # a pause is a cut, too
-        if self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new):
-            return "cut-between-the-nodes"
-        return None
+        reign = self.histories.open.get(new.name)
+        if apart and not reunited and reign is not None and reign.promoted:
+            return "promoted-beside-a-silent-peer"
+        two = old.name, self._opened_s[old.name], new.name, self._opened_s[new.name]
+        if two not in self._excused:
+            self._excused[two] = self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new)
+        return "cut-between-the-nodes" if self._excused[two] and not reunited else None
+
+    def _reunited(self, one: Host, other: Host) -> bool:
+        """Have two that both write been able to see each other for as long as the one of them has to close?"""
+        ways = ((one, other), (other, one))
+        return all(lacking.reachable(self, *way, for_s=REUNITED_S) for way in ways)
 
     def _guarded(self, host: Host) -> bool:
         """A live agent that has had the time to look round."""
@@ -110,11 +131,32 @@ class Laws:
             return False
         return self.engine.now - self._guarded_s.get(host.name, self.engine.now) > 1.3
 
+    def guard(self, host: Host, runs: bool) -> None:
+        """It begins, goes on, stands still or ends."""
+        if runs:
+            self._guarded_s.setdefault(host.name, self.engine.now)
+        elif self._guarded_s.pop(host.name, None) is not None or host.name not in self._unguarded_s:
+            self._unguarded_s[host.name] = self.engine.now
+
+    def _unguarded(self, host: Host) -> bool:
+        """Has its guard been dead, or standing still, for a whole lease, or had no time yet to look round since?"""
+        gone_s, back_s = self._unguarded_s.get(host.name), self._guarded_s.get(host.name)
+        if gone_s is None:
+            return False
+        if back_s is None:
+            ended = host.agent is None or not host.agent.alive
+            return ended or self.engine.now - gone_s >= host.policy.limits.lease_s
+        new = host.agent is not None and host.agent.began_s >= gone_s
+        if not new and back_s - gone_s < host.policy.limits.lease_s:
+            return False
+        return self.engine.now - back_s < (1.3 if new else THAW_S)
+
     def _saw_outside(self, old: Host, new: Host) -> bool:
         """Had the old writer no reason to close when the new one opened, which had waited as long as it must?"""
         isolated_s = self._wrong_s.get((old.name, "isolated"))
         opened_s = self._opened_s[new.name]
-        waited = opened_s - self._apart_since_s.get((new.name, old.name), opened_s) > 0.6
+        alone_s = max(self._apart_since_s.get((new.name, old.name), opened_s), self._outside_s.get(new.name, opened_s))
+        waited = opened_s - alone_s > 0.6
         return isolated_s is None or (waited and opened_s - isolated_s < 0.7)
 
     # -- what no node may be for long
@@ -123,26 +165,24 @@ class Laws:
         """Every tenth of a second: who is open though it should not be, and who can see whom."""
         now, net = self.engine.now, self.cluster.network
         for host in self.cluster.hosts.values():
-            agent = host.agent
-            if agent is None or not agent.running:
-                self._guarded_s.pop(host.name, None)
-            else:
-                self._guarded_s.setdefault(host.name, now)
+            self.guard(host, host.agent is not None and host.agent.running)
             for other in self.cluster.hosts.values():
                 if other is host:
                     continue
-                if not net.both_ways(host.name, other.name, "sql"):
-                    self._apart_s[host.name, other.name] = now
-                    self._apart_since_s.setdefault((host.name, other.name), now)
-                    continue
-                self._apart_since_s.pop((host.name, other.name), None)
-                if other.mysqld is not None and other.mysqld.accepts:
-                    self._seen_open_s[host.name, other.name] = now
+                pair = host.name, other.name
+                if net.reaches(*pair):
+                    self._reached_s.setdefault(pair, now)
+                else:
+                    self._reached_s.pop(pair, None)
+                if net.both_ways(*pair, "sql"):
+                    self._apart_since_s.pop(pair, None)
+                else:
+                    self._apart_s[pair] = now
+                    self._apart_since_s.setdefault(pair, now)
             self._watch_open(host)
         self._look()
-        writers = self.writers()
-        self.two_s = self.two_s + WATCH_S if len(writers) > 1 else 0.0
-        if len(writers) < 2:
+        self._decide()
+        if len(self.writers()) < 2:
             self.was_two = False
         self.engine.at(WATCH_S, self.watch)
 
@@ -162,23 +202,35 @@ class Laws:
             "open while no advert leaves": keepalived is not None and keepalived.alive and keepalived.stopped,
             "isolated": not outside,
         }
+        if outside:
+            self._outside_s.setdefault(host.name, now)
+        else:
+            self._outside_s.pop(host.name, None)
         for what, holds in wrong.items():
             if not holds or (what != "isolated" and not is_open):
                 self._wrong_s.pop((host.name, what), None)
+                self._let.discard((host.name, what))
                 continue
             since_s = self._wrong_s.setdefault((host.name, what), now)
             guarded_s = self._guarded_s.get(host.name)
             unseen = server is not None and server.denies and host.name in self._by_hand_s
             if unseen:  # its time begins when it can be seen again
                 self._wrong_s[host.name, what] = now
-            if not is_open or host.unkillable or guarded_s is None or unseen:
+            if not is_open:
+                continue
+            let = "unkillable" if host.unkillable else "hand-unseen" if unseen else ""
+            let = let or ("guard-dead" if guarded_s is None else "")
+            if let or guarded_s is None:
+                if now - since_s > 1.5 and (host.name, what) not in self._let:
+                    self._let.add((host.name, what))
+                    self.pardons.give(let)
                 continue
             limit_s = 1.5 + host.worker_late_s + host.server_s
             since_s = max(since_s, self._opened_s[host.name], self._thawed_s.get(host.name, 0.0))
             if now - max(since_s, guarded_s + 1.0) > limit_s:
                 self.broken(f"law 1: {host.name} is open for more than {limit_s:.1f} s: {what}")
 
-    # -- law 2: no write on half the history
+    # -- laws 2 and 8: no write on half the history, and nothing hidden
 
     def opening(self, host: Host, effect: do.Open) -> None:
         """The moment before read_only=0 works."""
@@ -189,57 +241,30 @@ class Laws:
             self.broken(f"law 2: {host.name} opens with {len(server.disk.relay)} received transactions not applied")
         if server.io_wanted:
             self.broken(f"law 2: {host.name} opens while its IO thread runs")
-        mine = server.disk.have
-        own_epoch = server.disk.epoch.epoch if server.disk.epoch else 0
-        if effect.row.epoch <= own_epoch:
-            self.broken(f"law 1: {host.name} opens with epoch {effect.row.epoch}, its row says {own_epoch}")
-        for other in self.cluster.hosts.values():
-            peer = other.mysqld
-            if other is host or not other.powered or peer is None or not peer.running:
-                continue
-            apart_s = self._apart_s.get((host.name, other.name), -9.0)
-            thawed_s = self._thawed_s.get(other.name, -9.0)
-            if self.engine.now - max(apart_s, thawed_s) < SETTLED_S or peer.denies or host.network.slow_s:
-                continue
-            epoch = peer.disk.epoch.epoch if peer.disk.epoch else 0
-            lacking = {s: n for s, n in peer.disk.have.items() if n > mine.get(s, 0)}
-            if other.node.is_replica:
-                lacking.pop(other.server_id, None)  # what it wrote by somebody's hand stays apart
-            if peer.closed and epoch >= own_epoch and lacking and self.engine.now - peer.born_s > SETTLED_S:
-                self.broken(f"law 2: {host.name} opens without {lacking} of the reachable, closed {other.name}")
-            if epoch >= effect.row.epoch:
-                self.broken(f"law 1: {host.name} opens with epoch {effect.row.epoch}, {other.name} has {epoch}")
-        self._fresh(host)
-        self._lossless(host)
+        lacking.opening(self, host, effect)
 
-    def _fresh(self, host: Host) -> None:
-        """Writes that were acknowledged long before the old writer was last seen must be here."""
-        if self.pardons:
-            return  # histories that forked were both acknowledged
-        mine = host.disk.have
-        for other in self.cluster.hosts.values():
-            seen_s = self._seen_open_s.get((host.name, other.name))
-            if other is host or seen_s is None:
-                continue
-            limit_s = seen_s - host.policy.limits.lag_s_max - NET_TIMEOUT_S - 3.0
-            for txn in other.disk.log:
-                if txn.acknowledged and txn.at_s < limit_s and txn.number > mine.get(txn.source, 0):
-                    what = f"a write {seen_s - txn.at_s:.1f} s older than its last sight of {other.name}"
-                    self.broken(f"law 2: {host.name} opens without {what}")
+    def noted(self, host: Host, note: do.Note) -> None:
+        if note.what == "may-be-lost" and "VIPGUARD_SIM_PENDING" in os.environ:
+            lacking.told(self, host, note)
 
-    def _lossless(self, host: Host) -> None:
-        """Every write that anybody was told of is here, however the histories forked."""
-        if not self.cluster.lossless or self._by_hand_s:
+    def reached_since_s(self, host: Host, other: Host) -> float:
+        """Since when the one has been able to ask the other; `inf` while it cannot."""
+        return self._reached_s.get((host.name, other.name), math.inf)
+
+    def thawed_s(self, host: Host) -> float:
+        return self._thawed_s.get(host.name, -9.0)
+
+    def _decide(self) -> None:
+        """A sitting writer goes on without what a closed node that it sees has alone."""
+        writers = self.writers()
+        if len(writers) != 1:
             return
-        mine = host.disk.have
+        writer, reign = writers[0], self.histories.open.get(writers[0].name)
         for other in self.cluster.hosts.values():
-            lost = [t for t in other.disk.log if t.acknowledged and t.number > mine.get(t.source, 0)]
-            if lost:
-                first = lost[0]
-                self.broken(
-                    f"lossless: {host.name} opens without {len(lost)} acknowledged writes,"
-                    f" the first is {first.source}-{first.number} of {self.engine.now - first.at_s:.1f} s before"
-                )
+            closed = other is not writer and other.mysqld is not None and other.mysqld.closed
+            ahead = any(n > writer.disk.have.get(s, 0) for s, n in other.disk.have.items())
+            if reign is not None and closed and ahead and lacking.reachable(self, writer, other):
+                self.histories.decide(reign, writer.disk.have, other.disk.have)
 
     # -- law 3: close first
 
@@ -265,7 +290,8 @@ class Laws:
         if verdict.standing == "candidate" and verdict.may:
             sight = after.sight(now)
             seen_closed = seen is not None and seen.facts is not None and seen.facts.closed
-            compared = sight.entitled or (after.errant is not None and lag.measure(sight).lag_s is not None)
+            compared = (after.errant is not None and lag.measure(sight).lag_s is not None) or sight.entitled
+            compared = compared or self.histories.promoted(host)
             if not seen_closed or not compared or after.outside_s is None:
                 self.broken(f"law 5: {host.name} is eligible by what it did not see")
         if isinstance(before.phase, Writing) and seen is not None and seen.answer is Answer.BLIND:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PEER_IDLE_S = 10.0
 CONNECT_RETRY_S = 1.0
 NET_TIMEOUT_S = 5.0
+GIVES_UP_S = 2.0
 Numbers = dict[int, int]  # server id: the last of its transactions
 
 
@@ -54,6 +55,7 @@ class Disk:
     have: Numbers = field(default_factory=dict)
     log: list[Txn] = field(default_factory=list)
     relay: list[Txn] = field(default_factory=list)
+    ever: Numbers = field(default_factory=dict)  # the most that was in it
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beats: dict[int, Row] = field(default_factory=dict)
@@ -77,12 +79,14 @@ class Mysqld(Process):
             self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
         self.io_wanted = self.sql_wanted = replicate
         self.untold = host.flavor == MARIADB and not replicate  # after a restart it tells nothing of its relay log
-        self.sql_errno = 0
+        self.sql_errno = self.io_errno = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
         self.cursor = 0
+        self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
         self._applying = self._fetching = False
         self._stall_s: float | None = None
+        self._alone_s: float | None = None  # since when the IO thread has been trying to connect
         self.at(0.01, self.io_tick)
 
     # -- sessions and locks
@@ -147,20 +151,36 @@ class Mysqld(Process):
         mark: Mark | None = None,
         beat: Row | None = None,
     ) -> Txn:
-        """One more transaction; it is acknowledged, and `told` called, at once or when a replica has it."""
-        number = self.disk.have.get(self.host.server_id, 0) + 1
-        txn = Txn(self.host.server_id, number, self.engine.now, epoch, mark, beat)
-        self._take(txn)
-        self.received[txn.source] = number
+        """One more transaction; it is acknowledged, and `told` called, at once, when a replica has it, or when the disk
+        answers again. It has a number as soon as it is on disk."""
+        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat)
 
         def done() -> None:
             if told is not None:
                 told()
             else:
                 txn.acknowledged = True
+                self.host.cluster.laws.histories.acknowledge(txn)
 
-        self.acks.wait(txn, session, done)
+        if self.host.disk_stalled:
+            self.stalled.append((txn, session, done))
+        else:
+            self._write(txn)
+            self.acks.wait(txn, session, done)
         return txn
+
+    def _write(self, txn: Txn) -> None:
+        txn.number = self.disk.have.get(self.host.server_id, 0) + 1
+        self._take(txn)
+        self.received[txn.source] = txn.number
+
+    def disk_goes_on(self) -> None:
+        """What hung is done, also for a client that has gone since."""
+        stalled, self.stalled = self.stalled, []
+        for txn, session, done in stalled:
+            self._write(txn)
+            if session.alive:
+                self.acks.wait(txn, session, done)
 
     def _take(self, txn: Txn) -> None:
         self.disk.have[txn.source] = txn.number
@@ -209,7 +229,7 @@ class Mysqld(Process):
         if running and self.sql_wanted:
             lag_s = float(int(self.engine.now - self.disk.relay[0].at_s)) if self.disk.relay else 0.0
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
-        errno = 2003 if io == "connecting" else 0
+        errno = 2003 if io == "connecting" else self.io_errno
         received, have = self.gtid({} if self.untold else self.received), self.gtid()
         source = self.host.source
         return (
@@ -223,15 +243,20 @@ class Mysqld(Process):
         """False where MariaDB would throw away what it received, and vipguard's step refuses for that."""
         if self.host.flavor == MARIADB and not self.sql_wanted and self.disk.relay:
             return False
-        self.io_wanted = False
+        self.io_wanted, self.io_errno = False, 0
         self._unlink()
         return True
 
     def start_io(self) -> None:
         self._start_anew()
         if not self.io_wanted:
-            self.io_wanted = True
+            self.io_wanted, self.io_errno, self._alone_s = True, 0, None
             self.at(0.005, self.io_tick, True)
+
+    def io_fails(self, errno: int) -> None:
+        """The thread ends with this error."""
+        self.io_wanted, self.io_errno = False, errno
+        self._unlink()
 
     def _start_anew(self) -> None:
         """MariaDB throws away what was received and not applied when the first of its threads starts."""
@@ -272,10 +297,10 @@ class Mysqld(Process):
     def io_tick(self, once: bool = False) -> None:
         """Connect, and find out when the source is no longer there."""
         source, net = self.host.source, self.host.network
-        there = net.both_ways(self.host.name, source.name, "sql")
+        there, refused = net.reaches(self.host.name, source.name), net.refuses(self.host.name, source.name)
         if self.link is not None:
             ended = self.link is not source.mysqld or not self.link.alive
-            if there and ended:
+            if refused or (there and ended):
                 self._unlink()
             elif not there or not self.link.running:
                 self._stall_s = self.engine.now if self._stall_s is None else self._stall_s
@@ -284,7 +309,15 @@ class Mysqld(Process):
             else:
                 self._stall_s = None
                 self.pull()
-        if self.link is None and self.io_wanted and there and source.mysqld is not None and source.mysqld.running:
+        answers = there and source.mysqld is not None and source.mysqld.running
+        if self.link is None and self.io_wanted and not answers and self.host.io_gives_up:
+            self._alone_s = self.engine.now if self._alone_s is None else self._alone_s
+            if self.engine.now - self._alone_s > GIVES_UP_S:
+                self.io_fails(2003)
+        if self.link is None and self.io_wanted and answers and self.host.io_fatal:
+            self.io_fails(1236)
+        if self.link is None and self.io_wanted and answers and source.mysqld is not None:
+            self._alone_s = None
             self.link, self._stall_s = source.mysqld, None
             self.link.replicas.append(self)
             self.cursor = 0
@@ -296,7 +329,7 @@ class Mysqld(Process):
             self.at(0.25 if self.link is not None else CONNECT_RETRY_S, self.io_tick)
 
     def source_ended(self) -> None:
-        if self.link is not None and self.host.network.both_ways(self.host.name, self.link.host.name, "sql"):
+        if self.link is not None and self.host.network.reaches(self.host.name, self.link.host.name):
             self._unlink()
 
     def pull(self) -> None:
@@ -309,7 +342,7 @@ class Mysqld(Process):
 
     def _send(self, source: Mysqld) -> None:
         self._fetching = False
-        if self.link is not source or not self.host.network.both_ways(source.host.name, self.host.name, "sql"):
+        if self.link is not source or not self.host.network.reaches(self.host.name, source.host.name):
             return
         new, self.cursor = source.disk.log[self.cursor :], len(source.disk.log)
         self.at(0.0002, self._receive, source, new)
@@ -318,17 +351,21 @@ class Mysqld(Process):
         if not self.io_wanted or self.link is not source:
             self.cursor = 0
             return
+        if self.host.disk_stalled:
+            self.at(0.05, self._receive, source, new)
+            return
         for txn in new:
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
                 self.received[txn.source] = txn.number
                 self.disk.relay.append(txn)
+                self.disk.ever[txn.source] = max(txn.number, self.disk.ever.get(txn.source, 0))
         self._acknowledge(source)
         self._apply_soon()
 
     def _acknowledge(self, source: Mysqld) -> None:
         """Semi-sync: what is on this disk is acknowledged to its source, not by a replica."""
         acknowledges = self.host.policy.lossless and not self.acks.mute
-        if acknowledges and self.host.network.both_ways(self.host.name, source.host.name, "sql"):
+        if acknowledges and self.host.network.reaches(self.host.name, source.host.name):
             number = self.received.get(source.host.server_id, 0)
             source.at(self.engine.between(0.0002, 0.001), source.acks.received, source.host.server_id, number)
 
@@ -340,6 +377,10 @@ class Mysqld(Process):
     def _apply(self) -> None:
         self._applying = False
         if not self.sql_wanted or not self.disk.relay:
+            return
+        if self.host.disk_stalled:
+            self._applying = True
+            self.at(0.05, self._apply)
             return
         txn = self.disk.relay.pop(0)
         if txn.number == self.disk.have.get(txn.source, 0) + 1:
@@ -354,6 +395,9 @@ class Mysqld(Process):
             return
         super().end()
         self.engine.tell(self.host.name, "server process ends")
+        for txn, _, _ in self.stalled[: self.engine.rng.randint(0, len(self.stalled)) if self.stalled else 0]:
+            self._write(txn)  # that much had got to the disk, and nobody was told
+        self.stalled = []
         self._unlink()
         for replica in list(self.replicas):
             replica.at(self.engine.between(0.001, 0.08), replica.source_ended)

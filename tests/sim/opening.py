@@ -38,7 +38,7 @@ def close(agent: Agent, conn: Conn, keep: int | None, deadline_s: float, who: st
 
     try:
         must((yield Ask(conn, end_own, until_s)), "close")
-        if host.close_blocked:
+        if host.close_blocked or (host.mysqld is not None and host.mysqld.stalled):  # read-only waits for commits
             yield max(0.0, until_s - agent.engine.now)
             raise Fail("close: blocked")
         waiting = must((yield Ask(conn, lambda server, me: server.acks.waiting, until_s)), "close")

@@ -8,6 +8,7 @@ import pytest
 from sim import faults
 from sim.cluster import Cluster
 from sim.host import Host
+from sim.schedule import Schedule
 from sim.test_sim import told
 
 from vipguard.agent import heartbeat
@@ -29,7 +30,7 @@ def idle(seed: int, nodes: int = 2) -> Cluster:
 def diverged_after(fault: Any, seed: int, nodes: int) -> bool:
     """Has a node of an idle cluster what the writer lacks, after its writer was hit for a while?"""
     cluster = idle(seed, nodes)
-    schedule = faults.Schedule(cluster, 1.0, 0, False)
+    schedule = Schedule(cluster)
     schedule.begin(fault, cluster.laws.writers()[0].name, 4.0)
     cluster.run(6.0)
     schedule.mend()

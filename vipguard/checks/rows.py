@@ -273,7 +273,12 @@ def recovery_block(sight: Sight) -> Decision | None:
 def unless_entitled(row: Decide) -> Decide:
     """A row about replication does not concern the node that has all there is: it has nobody to replicate from, and
     nobody to compare with. Nor the one that the operator promotes."""
-    return lambda sight: None if sight.entitled or sight.promoted else row(sight)
+
+    def decide(sight: Sight) -> Decision | None:
+        decision = row(sight)  # asked first: mostly it has nothing to say, and to be entitled takes long to work out
+        return None if decision is None or sight.promoted or sight.entitled else decision
+
+    return decide
 
 
 def unless_promoted(row: Decide) -> Decide:

@@ -1,0 +1,41 @@
+"""Does a changed value differ from the first by what was changed, and by nothing else?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from healthy import POLICY
+
+from vipguard.agent.draft import Draft
+from vipguard.agent.world import begin
+from vipguard.model.changed import replace
+from vipguard.model.memory import Memory
+
+WORLD = begin(POLICY, "boot", 5.0, Memory())
+
+
+def test_a_world_is_changed_as_dataclasses_would() -> None:
+    assert replace(WORLD, gap_s=3.0, track="1") == dataclasses.replace(WORLD, gap_s=3.0, track="1")
+    assert WORLD.gap_s == 0.0
+
+
+def test_a_value_with_slots_is_changed_too() -> None:
+    assert replace(Memory(), epoch=4) == Memory(epoch=4)
+
+
+@pytest.mark.parametrize("value", [WORLD, Memory()], ids=["without-slots", "with-slots"])
+def test_a_name_that_is_no_field_is_refused(value: object) -> None:
+    with pytest.raises(TypeError):
+        replace(value, no_such_field=1)
+
+
+def test_a_draft_looks_once_at_each_state_of_its_world() -> None:
+    draft = Draft(WORLD, 6.0)
+    first = draft.sight
+    draft.set(gap_s=WORLD.gap_s)
+    assert draft.world is WORLD
+    assert draft.sight is first
+    draft.set(outside_s=6.0)
+    assert draft.sight.outside_s == 6.0
+    assert first.outside_s is None
