@@ -26,6 +26,10 @@ from vipguard.session.process import Told, found, is_exiting, process_id
 pytestmark = pytest.mark.lab
 LISTENS = "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(600)"
 FORKS = "import subprocess,sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+ACTIVATES = (
+    "import os,sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
+    " os.execvp('mariadbd', ['mariadbd', *sys.argv[2:]])"
+)
 PASSES_ON = (
     "import os,socket,subprocess,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
     " os.set_inheritable(s.fileno(), True);"
@@ -144,13 +148,10 @@ def test_a_server_that_got_its_socket_from_another_process_is_found_by_the_probe
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(server.socket)
         listening.listen(80)
-        command = (
-            f"exec 3<&{listening.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec mariadbd"
-            f" --defaults-file={server.directory}/my.cnf"
-        )
+        argv = [sys.executable, "-c", ACTIVATES, str(listening.fileno()), f"--defaults-file={server.directory}/my.cnf"]
         server.process = subprocess.Popen(
-            ["sh", "-c", command], pass_fds=(listening.fileno(),), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            argv, pass_fds=(listening.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         wait_until(lambda: server.value("1") == 1, 60, server.log)
         session = server.session()

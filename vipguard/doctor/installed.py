@@ -16,6 +16,7 @@ from vipguard.doctor import conf, readers, traps, versions
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.errors import ConfigError, CouldNotLook
 from vipguard.model.policy import Policy
+from vipguard.probe.keepalived import KeepalivedWatch
 from vipguard.render import shipped
 from vipguard.render.keepalived import keepalived_conf, needed
 
@@ -33,6 +34,7 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     yield from version(said) if isinstance(said, str) else (said,)
     yield from run_time_files(policy)
     yield from fifo_reader(policy)
+    yield from running(policy)
     try:
         root = conf.read(path)
     except CouldNotLook as exc:
@@ -131,6 +133,34 @@ def fifo_reader(policy: Policy) -> Iterator[Diagnosis]:
         text = f"the agent (process {reader}) does not read {policy.paths.fifo}: somebody else made it anew"
         remedy = "stop keepalived, remove it, restart vipguard-agent, start keepalived"
         yield error("keepalived", "fifo-unread", text, remedy)
+
+
+def running(policy: Policy) -> Iterator[Diagnosis]:
+    """Does it run, with what is rendered, and where `vrrp.pid_file` says?"""
+    watch = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
+    try:
+        alive, here, ours = watch.look(), watch.pids().get("vrrp"), watch.has_fifo()
+        found_by, stands, others = watch.found_by, watch.stands(), watch.others
+    finally:
+        watch.close()
+    start = "run: systemctl start keepalived"
+    if not alive:
+        text = f"no keepalived is seen: none by {policy.vrrp.pid_file}, none that has {policy.paths.fifo} open"
+        if others:
+            text += f"; process {others[0]} is one, with another configuration"
+        yield error("keepalived", "keepalived-not-seen", text, start, policy.node)
+        return
+    if stands:
+        text = f"keepalived (process {here}) is stopped: it takes nothing over, and keeps a VIP that it has"
+        remedy = f"run: kill -CONT {here}, or restart it"
+        yield error("keepalived", "keepalived-stands-still", text, remedy, policy.node)
+    if ours is False:
+        text = f"keepalived (process {here}) does not have {policy.paths.fifo} open: it runs another configuration"
+        yield error("keepalived", "keepalived-foreign", text, f"{traps.RENDER}, reload keepalived", policy.node)
+    elif found_by == "fifo":
+        text = f"keepalived (process {here}) is not the one that {policy.vrrp.pid_file} names"
+        remedy = "set vrrp.pid_file to where it writes its pid: its end is seen later otherwise"
+        yield warning("keepalived", "pid-file-elsewhere", text, remedy, policy.node)
 
 
 def _agent_pid(path: str) -> int | None:
