@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 _NAME = "keepalived"
+_OWN_NET = "/proc/thread-self/ns/net"
 _PID_CHARS_MAX = 20
 SEARCH_S = 1.0
 SEARCH_PART = 0.05  # of one processor, at most, on a host with very many processes
@@ -135,7 +136,7 @@ class KeepalivedWatch:
 def _all() -> list[int]:
     """Every keepalived in this network namespace."""
     try:
-        own, names = os.readlink("/proc/self/ns/net"), os.listdir("/proc")
+        own, names = os.readlink(_OWN_NET), os.listdir("/proc")
     except OSError:
         return []
     found = []
