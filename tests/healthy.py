@@ -67,7 +67,7 @@ STANDBY = Sight(
     witnesses={"10.73.0.1": NOW_S - 0.1},
     outside_s=NOW_S - 0.05,
     watching_since_s=NOW_S - 100,
-    good_lag=GoodLag(0.0, NOW_S - 0.05, NOW_S - 0.05),
+    good_lag=GoodLag(0.0, NOW_S - 0.05, frozenset({"db2"}), "db2"),
     errant=NOTHING,
 )
 #: db1 has the VIP and is open; db2 is closed and could take over
@@ -105,6 +105,13 @@ def with_facts(sight: Sight, **changes: Any) -> Sight:
     return replace(sight, server=replace(sight.server, facts=replace(sight.server.facts, **changes)))
 
 
+def with_peer(sight: Sight, **changes: Any) -> Sight:
+    assert PEER.evidence is not None
+    facts = replace(PEER.evidence.facts or FACTS, **changes)  # type: ignore[arg-type]
+    peer: PeerSight = replace(PEER, evidence=replace(PEER.evidence, facts=facts))
+    return replace(sight, peers={"db2": peer})
+
+
 def with_channel(sight: Sight, **changes: Any) -> Sight:
     """The same with another replication channel."""
     return with_facts(sight, channels=(replace(CHANNEL, **changes),))
@@ -116,6 +123,12 @@ def without_source(sight: Sight, **changes: Any) -> Sight:
         return sight
     gone = {"io": "connecting", "lag_s": None, "io_errno": 2003, "io_error": "refused", **changes}
     return with_channel(sight, **gone)
+
+
+def last_seen(sight: Sight, lag_s: float, at_s: float, gone_s: float | None = None) -> Sight:
+    """The same with the writer last seen at `at_s`, and known to be gone since `gone_s`."""
+    peers = {name: replace(peer, gone_s=gone_s) for name, peer in sight.peers.items()}
+    return replace(sight, good_lag=GoodLag(lag_s, at_s, frozenset(peers)), peers=peers)
 
 
 def hung(sight: Sight) -> Sight:

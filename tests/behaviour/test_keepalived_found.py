@@ -32,7 +32,9 @@ def a(_two: tuple[Host, Host]) -> Host:
 
 
 @contextmanager
-def searching(host: Host, monkeypatch: pytest.MonkeyPatch, pid_file: str = "elsewhere/keepalived.pid") -> Iterator[KeepalivedWatch]:
+def searching(
+    host: Host, monkeypatch: pytest.MonkeyPatch, pid_file: str = "elsewhere/keepalived.pid"
+) -> Iterator[KeepalivedWatch]:
     """A watch that knows a pid file which keepalived does not write, and searches in the host's network namespace."""
     monkeypatch.setattr(keepalived, "SEARCH_S", 0.0)
     watch = KeepalivedWatch(str(host.folder / pid_file), fifo=str(host.fifo_path))

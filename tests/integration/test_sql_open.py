@@ -15,6 +15,7 @@ from vipguard.act.server import Opener, is_exiting, kill_server
 from vipguard.errors import CouldNotDo, Silent
 from vipguard.lab.wait import wait_until
 from vipguard.model.evidence import EpochRow, ProcessId
+from vipguard.model.ledger import Opening
 from vipguard.session import Deadline
 
 pytestmark = pytest.mark.lab
@@ -28,13 +29,13 @@ def test_it_opens_holds_the_lock_and_writes_its_epoch(pair: Pair) -> None:
     opener.open(Deadline(2))
     assert not pair.b.closed
     assert not pair.b.value("@@global.read_only")
-    opener.write_epoch("scratch", ROW, Deadline(2))
+    opener.write_epoch("scratch", Opening(ROW), Deadline(2))
     fresh = "ABS(TIMESTAMPDIFF(SECOND, opened_at, UTC_TIMESTAMP())) < 5 AS fresh"
     query = f"SELECT epoch, node, boot_id, {fresh} FROM vipguard.epoch"
     expected = [{"epoch": 3, "node": "b", "boot_id": "boot", "fresh": 1}]
     assert pair.b.sql(query) == expected
     wait_until(lambda: pair.a.sql(query) == expected, 10)
-    opener.write_epoch("scratch", EpochRow(4, "b", "boot"), Deadline(2))
+    opener.write_epoch("scratch", Opening(EpochRow(4, "b", "boot")), Deadline(2))
     assert pair.b.value("(SELECT GROUP_CONCAT(epoch) FROM vipguard.epoch)") == "4"
     assert opener.fileno() >= 0
     opener.close()
@@ -72,7 +73,7 @@ def test_a_server_without_its_epoch_table_refuses_the_row(pair: Pair) -> None:
     opener.open(Deadline(2))
     pair.b.sql("SET sql_log_bin=0", "DROP TABLE vipguard.epoch")
     with pytest.raises(CouldNotDo, match="render accounts"):
-        opener.write_epoch("scratch", ROW, Deadline(2))
+        opener.write_epoch("scratch", Opening(ROW), Deadline(2))
 
 
 @pytest.mark.parametrize("way", ["session", "peer_session"])

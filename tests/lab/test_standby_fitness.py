@@ -44,12 +44,12 @@ def test_a_standby_with_its_applier_stopped_never_opens_until_everything_is_appl
 
 def test_a_lag_over_the_limit_makes_the_standby_ineligible_until_it_caught_up(guarded: Guarded) -> None:
     standby = guarded.standby
-    shorter = standby.read(CONFIG_FILE).replace("lag_s_max = 10.0", "lag_s_max = 1.0")
+    shorter = standby.read(CONFIG_FILE).replace("lag_s_max = 10.0", "lag_s_max = 1.5")
     with guarded.configured(standby, shorter):
         standby.agent.signal(signal.SIGHUP)
         with guarded.locked(standby):
             client = guarded.write(10)
-            guarded.wait_said(standby, "event=verdict", "rule=lag-exceeded", "lag_s_max=1", within_s=10)
+            guarded.wait_said(standby, "event=verdict", "rule=lag-exceeded", "lag_s_max=1.5", within_s=10)
             guarded.wait_track(standby, "0")
             assert guarded.own(standby)["lag_s"] > 1
         guarded.wait_track(standby, "1", within_s=10)

@@ -25,6 +25,7 @@ from .opening import (
     prepare_open,
     set_source,
     write_mark,
+    write_opening,
 )
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.PrepareOpen: prepare_open,
     do.DropOpener: drop_opener,
     do.Open: open_server,
+    do.WriteOpening: write_opening,
     do.SetSource: set_source,
     do.Mute: mute,
     do.WriteMark: write_mark,

@@ -47,6 +47,7 @@ class Host:
         self.disk_stalled = False  # commits do not come back, and reads answer
         self.io_fatal = self.io_gives_up = False
         self.worker_late_s = 0.0
+        self.knows_ledger = True  # its server has the table, and its agent writes there
 
     @property
     def source(self) -> Host:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vipguard.model.evidence import Channel, EpochRow, Mark, ProcessId, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.heartbeat import Beats, Row
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import MARIADB
 
 from .acks import Acks
@@ -35,6 +36,7 @@ class Txn:
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beat: Row | None = None
+    opening: Opening | None = None
     acknowledged: bool = False
 
 
@@ -59,6 +61,7 @@ class Disk:
     epoch: EpochRow | None = None
     mark: Mark | None = None
     beats: dict[int, Row] = field(default_factory=dict)
+    ledger: Ledger = Ledger()
 
 
 class Mysqld(Process):
@@ -79,7 +82,7 @@ class Mysqld(Process):
             self.received[txn.source] = max(txn.number, self.received.get(txn.source, 0))
         self.io_wanted = self.sql_wanted = replicate
         self.untold = host.flavor == MARIADB and not replicate  # after a restart it tells nothing of its relay log
-        self.sql_errno = self.io_errno = 0
+        self.sql_errno = self.io_errno = self.io_beats = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
         self.cursor = 0
@@ -150,10 +153,11 @@ class Mysqld(Process):
         epoch: EpochRow | None = None,
         mark: Mark | None = None,
         beat: Row | None = None,
+        opening: Opening | None = None,
     ) -> Txn:
         """One more transaction; it is acknowledged, and `told` called, at once, when a replica has it, or when the disk
         answers again. It has a number as soon as it is on disk."""
-        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat)
+        txn = Txn(self.host.server_id, 0, self.engine.now, epoch, mark, beat, opening)
 
         def done() -> None:
             if told is not None:
@@ -186,6 +190,9 @@ class Mysqld(Process):
         self.disk.have[txn.source] = txn.number
         self.disk.log.append(txn)
         self.disk.epoch = txn.epoch or self.disk.epoch
+        if txn.opening is not None:
+            self.disk.epoch = txn.opening.row
+            self.disk.ledger = Ledger.of((*self.disk.ledger.openings, txn.opening))
         self.disk.mark = txn.mark or self.disk.mark
         if txn.beat is not None:
             self.disk.beats[txn.beat.server_id] = txn.beat
@@ -221,6 +228,8 @@ class Mysqld(Process):
             process=self.pid if local else None,
             fit_lock=self.holder(self.host.policy.fit_lock),
             beats=Beats(self.clock_us(), tuple(self.disk.beats.values())),
+            ledger=self.disk.ledger if self.host.knows_ledger else None,
+            io_beats=self.io_beats,
         )
 
     def channels(self) -> tuple[Channel, ...]:
@@ -308,6 +317,8 @@ class Mysqld(Process):
                     self._unlink()
             else:
                 self._stall_s = None
+                if self.cursor >= len(self.link.disk.log):
+                    self.io_beats += 1
                 self.pull()
         answers = there and source.mysqld is not None and source.mysqld.running
         if self.link is None and self.io_wanted and not answers and self.host.io_gives_up:

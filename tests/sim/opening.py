@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import Prepared
 from vipguard.model import effect as do
+from vipguard.model.ledger import Opening
 
 from .applying import acting
 from .asking import Ask, Conn, Fail
@@ -104,15 +106,37 @@ def open_server(agent: Agent, effect: do.Open) -> Steps:
     if not must((yield Ask(conn, open_now, limit_s, takes_s)), "open"):
         raise Fail("the server came to it too late", refused=True)
 
-    yield from write(agent, conn, until_s, epoch=effect.row)
+    yield from write(agent, conn, until_s, **_rows(agent, effect.opening))
 
 
-def write(agent: Agent, conn: Conn, until_s: float, **row: Any) -> Steps:
+def _rows(agent: Agent, opening: Opening) -> dict[str, Any]:
+    at_s = round(agent.engine.now, 6)
+    return {"opening": replace(opening, at_s=at_s)} if agent.host.knows_ledger else {"epoch": opening.row}
+
+
+def write_opening(agent: Agent, effect: do.WriteOpening) -> Steps:
+    """The server itself sees whether it may, when it comes to it."""
+    conn, name = Conn(agent, agent.host), agent.world.policy.open_lock
+
+    def may(server: Mysqld, session: Session) -> None:
+        if server.closed or server.holder(name) != effect.opener:
+            raise Fail("not open any more", refused=True)
+
+    try:
+        until_s = agent.engine.now + effect.deadline_s
+        yield from write(agent, conn, until_s, may=may, **_rows(agent, effect.opening))
+    finally:
+        conn.hang_up()
+
+
+def write(agent: Agent, conn: Conn, until_s: float, may: Any = None, **row: Any) -> Steps:
     """One transaction of the guard's own; it comes back when a replica has it, where commits wait for one."""
 
     def commit(server: Mysqld, session: Session) -> Txn:
         if server.closed:
             raise Fail("read-only", refused=True)
+        if may is not None:
+            may(server, session)
         return server.commit(session, **row)
 
     txn = must((yield Ask(conn, commit, until_s, 0.001)), "write")

@@ -150,7 +150,7 @@ def test_in_a_circle_no_two_follow_each_other_while_a_third_writes() -> None:
     cluster.run(3.0)
     assert cluster.laws.writers() in ([after], [last])
     assert cluster.run_until_healthy(10.0), told(cluster)
-    have = cluster.laws.writers()[0].disk.have
+    have = dict(cluster.laws.writers()[0].disk.have)
     cluster.run(0.5)
     for host in (writer, after, last):
         assert all(host.disk.have.get(server, 0) >= number for server, number in have.items()), told(cluster)

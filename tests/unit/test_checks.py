@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import healthy
 import pytest
-from healthy import NOW_S, STANDBY, WRITER, with_channel, with_facts, without_source
+from healthy import NOW_S, STANDBY, WRITER, last_seen, with_channel, with_facts, without_source
 
 from vipguard.checks import CHECKS
 from vipguard.model.evidence import DiskEvidence
 from vipguard.model.finding import NO_THRESHOLDS, Finding, Outcome, Thresholds
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ranges import Range
-from vipguard.model.sight import GoodLag, Sight
+from vipguard.model.sight import Sight
 
 OK, WARNING, CRITICAL, UNKNOWN = Outcome.OK, Outcome.WARNING, Outcome.CRITICAL, Outcome.UNKNOWN
 DISK = healthy.DISK
@@ -93,7 +93,7 @@ CASES: list[tuple[str, str, Sight, Outcome, str, float | None]] = [
     (
         "lag",
         "a dead source, the lag aged",
-        replace(without_source(STANDBY), good_lag=GoodLag(4.0, 900.0, 908.5)),
+        last_seen(without_source(STANDBY), 4.0, 900.0, 908.5),
         CRITICAL,
         "lag-last-good",
         12.5,

@@ -260,6 +260,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("limits.heartbeat_s", 0.05, "limits.heartbeat_s", "less than limits.probe_s = 0.1"),
     ("limits.heartbeat_s", -1, "limits.heartbeat_s", "above zero"),
     ("limits.hang_s", 0.4, "limits.hang_s", "less than one probe's deadline_s = 0.5"),
+    ("limits.lag_s_max", 3, "limits.lag_s_max", "not above limits.hang_s = 3"),
     ("limits.close_s", -1, "limits.close_s", "above zero"),
     ("limits.drain_s_max", float("inf"), "limits.drain_s_max", "above zero"),
     ("limits.drain_s_max", 4000, "limits.drain_s_max", "more than an hour"),

@@ -9,11 +9,12 @@ import pytest
 from core import PEER_FACTS, PROCESS, Core, guarded_writer, writer
 from healthy import GTIDS, POLICY, WRITER, cut_off, hung
 
-from vipguard.agent.event import AddressSeen, ProcessExiting, Tick
+from vipguard.agent.event import AddressSeen, ProcessExiting, Reconfigured, Tick
 from vipguard.agent.world import Closing, Writing
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, DiskEvidence, EpochRow
 from vipguard.model.gtid import GtidSet
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import Fence
 from vipguard.notify.handback import ROWS, Standing, why_close
 
@@ -65,6 +66,19 @@ def _the_epoch_is_anothers(core: Core) -> None:
     core.look()
 
 
+def _a_preferred_one_is_open_too(core: Core) -> None:
+    """db2's history went apart from this one's, and keepalived would leave it MASTER."""
+    assert isinstance(core.world.phase, Writing) and core.facts is not None
+    mine = EpochRow(core.world.phase.epoch, "db1", "boot-1")
+    theirs = EpochRow(core.world.phase.epoch, "db2", "boot-2")
+    core.facts = replace(core.facts, epoch=mine, ledger=Ledger.of([Opening(mine)]))
+    core.peer = replace(PEER_FACTS, epoch=theirs, ledger=Ledger.of([Opening(theirs)]))
+    nodes = (core.world.policy.me, replace(core.world.policy.peers[0], priority=240))
+    core.step(Reconfigured(replace(core.world.policy, nodes=nodes)))
+    core.look()
+    core.look()
+
+
 def _the_host_stood_still(core: Core) -> None:
     core.now += 2.0
     core.step(Tick(2.0))
@@ -77,6 +91,7 @@ REASONS: dict[str, Callable[[Core], None]] = {
     "adverts-stopped": _adverts_stop,
     "higher-epoch": _a_higher_epoch_is_seen,
     "epoch-of-another": _the_epoch_is_anothers,
+    "fork-not-preferred": _a_preferred_one_is_open_too,
     "isolated": _nobody_answers,
 }
 

@@ -10,7 +10,7 @@ import core
 import healthy
 import pytest
 from core import PEER_FACTS, Core
-from healthy import CHANNEL, STANDBY, with_channel, without_source
+from healthy import CHANNEL, STANDBY, last_seen, with_channel, without_source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from vipguard.model.evidence import Answer, DiskEvidence, SemiSync, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.heartbeat import Beats, Behind, Row, lag_s
 from vipguard.model.policy import Node, Policy
-from vipguard.model.sight import GoodLag, Sight
+from vipguard.model.sight import Sight
 from vipguard.model.verdict import Eligibility
 from vipguard.session import heartbeat as words
 
@@ -100,9 +100,9 @@ BEHIND = Behind(3.0, "db2")
         ("nothing known", with_channel(STANDBY, lag_s=4.0), "lag-seen", 4.0),
         (
             "the writer was gone before the IO thread knew",
-            replace(STANDBY, behind=replace(BEHIND, live=False), good_lag=GoodLag(3.0, 900.0, 900.5)),
+            last_seen(replace(STANDBY, behind=replace(BEHIND, live=False)), 3.0, 900.0, 902.5),
             "lag-last-good",
-            3.5,
+            5.5,
         ),
         (
             "no channel",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import healthy
 import pytest
-from healthy import NOW_S, READER, STANDBY, WRITER, with_channel, with_facts, without_source
+from healthy import NOW_S, READER, STANDBY, WRITER, last_seen, with_channel, with_facts, without_source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from vipguard.checks.reader import Reading
 from vipguard.model.evidence import KeepalivedEvidence
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.reader import NODES_MAX
-from vipguard.model.sight import GoodLag, Sight
+from vipguard.model.sight import Sight
 from vipguard.model.verdict import Eligibility
 
 READY = Reading(STANDBY, READER)
@@ -93,7 +93,7 @@ def test_the_lag_at_the_limit_is_within_it_and_the_limit_is_the_addresses_own() 
 def test_a_dead_source_leaves_the_readers_where_they_are_and_a_living_one_out_of_reach_does_not_for_long() -> None:
     assert check.judge(seen(without_source(STANDBY))).may
     for here in (True, False):
-        aged = replace(without_source(STANDBY), good_lag=GoodLag(0.0, NOW_S - 11, NOW_S))
+        aged = last_seen(without_source(STANDBY), 0.0, NOW_S - 11)
         assert check.judge(replace(seen(aged), here=here)).rule == "reader-lag-exceeded"
 
 

@@ -7,14 +7,15 @@ from itertools import pairwise
 
 import pytest
 from core import PEER_FACTS, Core, guarded_writer, standby, writer
-from healthy import BLIND, CHANNEL, FACTS, GTIDS, PEER, STANDBY, WRITER, with_facts
+from healthy import BLIND, CHANNEL, FACTS, GTIDS, PEER, STANDBY, WRITER, with_facts, with_peer
 
 from vipguard.agent.event import AddressSeen
 from vipguard.checks import stopped
 from vipguard.model import effect as do
 from vipguard.model.evidence import Channel, EpochRow, ProcessId
 from vipguard.model.gtid import GtidSet
-from vipguard.model.sight import PeerSight, Sight
+from vipguard.model.ledger import Ledger, Opening
+from vipguard.model.sight import Sight
 from vipguard.notify import rejoin
 
 STOPPED = replace(CHANNEL, io="stopped", sql_running=False, lag_s=None)
@@ -29,13 +30,6 @@ def returned(gtid: GtidSet = GTIDS, channel: Channel = STOPPED, **changes: objec
     sight = with_facts(STANDBY, gtid=gtid, channels=(channel,), **changes)
     assert sight.server is not None and PEER.evidence is not None
     return replace(sight, server=replace(sight.server, asked_at_s=990.0, seen_at_s=990.0))
-
-
-def with_peer(sight: Sight, **changes: object) -> Sight:
-    assert PEER.evidence is not None
-    facts = replace(PEER.evidence.facts or FACTS, **changes)  # type: ignore[arg-type]
-    peer: PeerSight = replace(PEER, evidence=replace(PEER.evidence, facts=facts))
-    return replace(sight, peers={"db2": peer})
 
 
 def test_a_node_whose_history_the_writer_has_joins() -> None:
@@ -87,7 +81,9 @@ def test_an_older_epoch_never_decides_what_a_newer_one_lacks() -> None:
 
 
 def test_a_writer_of_an_older_epoch_is_not_followed() -> None:
-    join = rejoin.standby(with_peer(returned(LESS), epoch=EpochRow(1, "db2", "boot-2")))
+    old, new = EpochRow(1, "db2", "boot-2"), EpochRow(3, "db2", "boot-2")
+    here = with_facts(returned(LESS), epoch=new, ledger=Ledger.of([Opening(old), Opening(new)]))
+    join = rejoin.standby(with_peer(here, epoch=old, ledger=Ledger.of([Opening(old)])))
     assert join.effect is None
 
 

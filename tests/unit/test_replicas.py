@@ -23,6 +23,7 @@ from healthy import (
 from vipguard.model.effect import Fetch, Point, ProbePeer, StopReceiving
 from vipguard.model.evidence import Answer, EpochRow, ServerEvidence
 from vipguard.model.gtid import GtidSet
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import Node
 from vipguard.model.sight import PeerSight, Sight
 from vipguard.notify import follow, rejoin, replicas, takeover
@@ -203,9 +204,12 @@ def test_what_the_replica_wrote_by_its_own_hand_is_not_asked_for() -> None:
 
 
 def test_a_replica_of_an_older_epoch_is_not_asked() -> None:
-    older = replace(REPLICA_FACTS, epoch=EpochRow(2, "db2", "boot-2"))
+    old, new = EpochRow(2, "db2", "boot-2"), EpochRow(3, "db2", "boot-2")
+    tail = GtidSet.parse("mariadb", "1-1-5,2-2-72")
+    older = replace(REPLICA_FACTS, gtid=tail, epoch=old, ledger=Ledger.of([Opening(old)]))
     seen = ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, older)
-    assert replicas.fetch(DRAINED, with_replica(TAKER, seen)) is None
+    here = with_facts(TAKER, ledger=Ledger.of([Opening(old), Opening(new)]))
+    assert replicas.fetch(DRAINED, with_replica(here, seen)) is None
 
 
 def test_what_a_replica_received_and_does_not_apply_counts_for_as_long_as_a_drain_may_take() -> None:

@@ -728,9 +728,9 @@ def test_a_marked_taker_says_that_nothing_acknowledged_is_lost() -> None:
         healthy.POLICY.peers[0], healthy.ABSENT, last=replace(healthy.PEER.evidence, facts=PEER_FACTS)
     )
     sight = replace(MARKED, peers={"db2": old})
-    assert account(healthy.GTIDS, sight, "db2").rule == "lost-no-acknowledged"
-    assert account(healthy.GTIDS, replace(sight, receiving=None), "db2").rule == "lost-unknown"
-    assert account(healthy.GTIDS, replace(sight, policy=healthy.POLICY), "db2").rule == "lost-unknown"
+    assert account(healthy.GTIDS, sight).rule == "lost-no-acknowledged"
+    assert account(healthy.GTIDS, replace(sight, receiving=None)).rule == "lost-unknown"
+    assert account(healthy.GTIDS, replace(sight, policy=healthy.POLICY)).rule == "lost-unknown"
 
 
 def test_a_channel_is_what_makes_a_session() -> None:

@@ -18,6 +18,7 @@ from vipguard.agent.world import Taking
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, EpochRow
 from vipguard.model.gtid import GtidSet
+from vipguard.model.ledger import Ledger, Opening, Relation
 from vipguard.model.memory import Memory
 from vipguard.notify.peers import PeerClass, classify
 
@@ -75,7 +76,7 @@ def test_what_a_closed_peer_has_is_received_before_receiving_stops() -> None:
     core.wait(0.2)
     core.move_vip(True)
     core.go(do.Receive)
-    assert core.sent(do.Receive) == [do.Receive(1.0, MORE)] and not core.sent(do.StopReceiving)
+    assert core.sent(do.Receive) == [do.Receive(1.0, MORE.minus(GTIDS))] and not core.sent(do.StopReceiving)
     core.drained = MORE
     core.go()
     assert core.phase == "Writing"
@@ -83,8 +84,12 @@ def test_what_a_closed_peer_has_is_received_before_receiving_stops() -> None:
 
 def test_a_closed_peer_of_an_older_epoch_is_not_waited_for() -> None:
     core = standby()
-    old = EpochRow(1, "db2", "boot-2")
-    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, gtid=MORE, epoch=old)
+    assert core.facts is not None
+    old, new = EpochRow(2, "db2", "boot-2"), EpochRow(3, "db2", "boot-2")
+    core.facts = replace(core.facts, ledger=Ledger.of([Opening(old), Opening(new)]))
+    core.peer = replace(
+        PEER_FACTS, closed=True, open_lock=None, gtid=MORE, epoch=old, ledger=Ledger.of([Opening(old)])
+    )
     core.wait(0.2)
     core.move_vip(True)
     core.go()
@@ -183,7 +188,7 @@ def test_a_peer_that_tells_nothing_is_classed_by_how_it_tells_nothing(
 ) -> None:
     assert PEER.evidence is not None
     peer = replace(PEER, evidence=replace(PEER.evidence, answer=answer, facts=None))
-    assert classify(peer, since_s=0.0, known_epoch=3, arp=arp, vip="10.73.0.100") is expected
+    assert classify(peer, since_s=0.0, relation=Relation.SAME, arp=arp, vip="10.73.0.100") is expected
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,6 @@ def test_a_peer_that_tells_nothing_is_classed_by_how_it_tells_nothing(
         ({}, {}, PeerClass.UNSEEN),
         ({}, {"10.73.0.100": False}, PeerClass.OPEN_OTHERWISE),
         ({"open_lock": None}, {"10.73.0.100": True}, PeerClass.OPEN_OTHERWISE),
-        ({"epoch": EpochRow(2, "db2", "b")}, {"10.73.0.100": True}, PeerClass.OPEN_OTHERWISE),
         ({"closed": True}, {}, PeerClass.CLOSED),
         ({"other_cluster": "shop", "epoch": None}, {}, PeerClass.SILENT),
     ],
@@ -204,10 +208,26 @@ def test_a_peer_that_answers_is_classed_by_lock_epoch_and_vip(
     assert PEER.evidence is not None and PEER.evidence.facts is not None
     facts = replace(PEER.evidence.facts, **changes)  # type: ignore[arg-type]
     peer = replace(PEER, evidence=replace(PEER.evidence, facts=facts))
-    assert classify(peer, since_s=0.0, known_epoch=3, arp=arp, vip="10.73.0.100") is expected
+    assert classify(peer, since_s=0.0, relation=Relation.SAME, arp=arp, vip="10.73.0.100") is expected
+
+
+@pytest.mark.parametrize(
+    ("relation", "vip", "expected"),
+    [
+        (Relation.AHEAD, True, PeerClass.OPEN_OTHERWISE),
+        (Relation.BEHIND, True, PeerClass.LEGIT),
+        (Relation.BEHIND, False, PeerClass.OPEN_OTHERWISE),
+        (Relation.FORKED, True, PeerClass.LEGIT),
+        (Relation.FORKED, False, PeerClass.LEGIT),
+    ],
+)
+def test_an_open_peer_is_classed_by_how_its_history_stands_to_this_ones(
+    relation: Relation, vip: bool, expected: PeerClass
+) -> None:
+    assert classify(PEER, since_s=0.0, relation=relation, arp={"10.73.0.100": vip}, vip="10.73.0.100") is expected
 
 
 def test_what_was_seen_before_the_takeover_began_does_not_count() -> None:
-    assert classify(PEER, since_s=NOW_S, known_epoch=3, arp={}, vip="10.73.0.100") is PeerClass.UNSEEN
+    assert classify(PEER, since_s=NOW_S, relation=Relation.SAME, arp={}, vip="10.73.0.100") is PeerClass.UNSEEN
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import healthy
 import pytest
-from healthy import NOW_S, STANDBY, TAKER, WRITER, with_channel, with_facts, without_source
+from healthy import NOW_S, STANDBY, TAKER, WRITER, last_seen, with_channel, with_facts, without_source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from vipguard.checks import writer
 from vipguard.model.damping import Damping
 from vipguard.model.evidence import DiskEvidence, EpochRow, KeepalivedEvidence
 from vipguard.model.gtid import GtidSet
+from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Damping as DampingPolicy
 from vipguard.model.sight import GoodLag, PeerSight, Sight
@@ -43,6 +44,9 @@ BLOCKED = replace(
 )
 
 # one sight for each row of each table: what makes it speak, against a node that is healthy otherwise
+_FORK = EpochRow(2, "db2", "boot-2"), EpochRow(4, "db1", "boot-1")
+APART = with_facts(STANDBY, epoch=_FORK[1], ledger=Ledger.of([Opening(_FORK[1])]))
+APART = healthy.with_peer(APART, closed=True, open_lock=None, epoch=_FORK[0], ledger=Ledger.of([Opening(_FORK[0])]))
 ROWS: dict[Standing, dict[str, Sight]] = {
     "candidate": {
         "server-not-asked": replace(STANDBY, server=None),
@@ -58,6 +62,8 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "cluster-paused": replace(STANDBY, maintenance=ALL_PAUSED),
         "parked": replace(STANDBY, parked=PARKED),
         "not-read-only": with_facts(STANDBY, closed=False),
+        "filtered": replace(STANDBY, filtered_from="db2"),
+        "forked": APART,
         "replication-broken": with_channel(STANDBY, sql_running=False, sql_errno=1062, lag_s=None),
         "received-unapplied": replace(
             with_channel(STANDBY, sql_running=False, received=GtidSet.parse("mariadb", "1-1-5,2-2-80")), promoted=True
@@ -147,10 +153,10 @@ def channels(draw: st.DrawFn) -> Change:
 _PEER = WRITER.peers["db2"]
 _MOMENTS = st.floats(NOW_S - 20, NOW_S)
 _GOOD_LAGS = st.builds(
-    lambda lag_s, at_s, more_s: GoodLag(lag_s, at_s, at_s + more_s),
+    GoodLag,
     st.floats(0, 20),
     _MOMENTS,
-    st.floats(0, 20),
+    st.sampled_from((None, frozenset(), frozenset({"db2"}))),
 )
 _DISKS = (
     None,
@@ -275,7 +281,7 @@ def test_more_lag_never_helps(sight: Sight, one_s: float, other_s: float) -> Non
     less_s, more_s = sorted((one_s, other_s))
 
     def lagging(lag_s: float) -> Sight:
-        good = replace(sight, good_lag=GoodLag(lag_s, NOW_S, NOW_S))
+        good = replace(sight, good_lag=GoodLag(lag_s, NOW_S, frozenset({"db2"})))
         facts = sight.server.facts if sight.server else None
         if facts is None or not facts.channels:
             return good
@@ -337,12 +343,12 @@ def test_an_io_thread_that_a_takeover_stopped_does_not_make_ineligible() -> None
 
 
 def test_a_lag_that_was_good_long_before_the_source_went_has_aged() -> None:
-    aged = replace(without_source(STANDBY), good_lag=GoodLag(1.0, NOW_S - 30, NOW_S - 20))
+    aged = last_seen(without_source(STANDBY), 1.0, NOW_S - 30, NOW_S - 20)
     assert candidate(aged) == ("lag-exceeded", False)
 
 
 def test_a_good_lag_does_not_age_after_the_source_went() -> None:
-    old = replace(without_source(STANDBY), good_lag=GoodLag(1.0, NOW_S - 3600, NOW_S - 3600))
+    old = last_seen(without_source(STANDBY), 1.0, NOW_S - 3600, NOW_S - 3600)
     assert candidate(old) == ("candidate-ready", True)
 
 

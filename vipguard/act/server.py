@@ -12,9 +12,10 @@ from math import ceil
 
 from ..errors import CouldNotDo, VipguardError
 from ..model.effect import Care
-from ..model.evidence import EpochRow, ProcessId
+from ..model.evidence import ProcessId
 from ..model.gtid import GtidSet
-from ..session import Deadline, Denied, Session, dialect_of
+from ..model.ledger import Opening
+from ..session import Deadline, Denied, Session, dialect_of, ledger
 from ..session.process import is_exiting, stat_fields
 from .sessions import Row, end_and_see_gone, kill, list_sessions
 from .step import step
@@ -212,6 +213,7 @@ class Opener:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._sent = False
+        self._ledger = False
 
     @classmethod
     def prepare(cls, connect: Connect, open_lock: str, deadline: Deadline) -> Opener:
@@ -227,7 +229,13 @@ class Opener:
             except BaseException:
                 session.close()
                 raise
-        return cls(session)
+            try:
+                opener = cls(session)
+                opener._ledger = session.ask((ledger.THERE,), deadline)[0][0][0] == b"1"
+            except BaseException:
+                session.close()
+                raise
+        return opener
 
     def open(self, deadline: Deadline) -> None:
         """Send read_only=0, once and never again; a server that comes to it after the deadline stays closed.
@@ -245,15 +253,11 @@ class Opener:
             if dialect.read_closed(row):
                 raise CouldNotDo("the server came to it too late, and stayed closed", refused=True)
 
-    def write_epoch(self, cluster: str, row: EpochRow, deadline: Deadline) -> None:
-        """The first transaction after opening: it tells every node by replication who opened, and with what epoch."""
+    def write_epoch(self, cluster: str, opening: Opening, deadline: Deadline) -> None:
+        """The first transaction after opening: it tells every node by replication who opened, with what epoch, and what
+        that overrules. A server whose accounts are of an older version has no ledger."""
         with step("write the epoch"):
-            self._session.query(
-                "REPLACE INTO vipguard.epoch (cluster, epoch, node, boot_id, opened_at)"
-                " VALUES (%s, %s, %s, %s, UTC_TIMESTAMP(6))",
-                (cluster, row.epoch, row.node, row.boot_id),
-                deadline=deadline,
-            )
+            self._session.ask(ledger.write(self._session.literal, cluster, opening, self._ledger), deadline)
 
     @property
     def connection_id(self) -> int:

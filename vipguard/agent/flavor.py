@@ -42,7 +42,7 @@ def see_own(world: World, facts: ServerFacts) -> World:
         return world
     return replace(
         world, server_before=None, good_lag=None, behind=None, beat_gtid=None, errant=None, compared=False, clean=None,
-        relay=None, acks=Acks(),
+        relay=None, acks=Acks(), reference=None, filtered_from=None,
     )  # fmt: skip
 
 

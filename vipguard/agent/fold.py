@@ -9,7 +9,7 @@ from ..model.gtid import GtidSet
 from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
-from ..model.sight import GoodLag, PeerSight, Sight, epoch_of, is_writer
+from ..model.sight import GoodLag, PeerSight, Sight, is_writer
 from . import behind, flavor
 from .acks import see_own, see_writer
 from .event import (
@@ -24,7 +24,9 @@ from .event import (
     Tick,
     TrackSeen,
 )
-from .world import Resting, Starting, World
+from .world import Reference, Resting, Starting, World, Writing
+
+STREAM_S = 10.0  # a stream of transactions without a pause as long as this is one that had caught up
 
 
 def fold(world: World, event: Event, now_s: float) -> World:
@@ -98,7 +100,8 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         return world
     world = replace(world, behind=behind.own(world, evidence))
     world = _recall(_see_process(world, evidence.facts.process))
-    return _compare(_see_maintenance(see_own(_keep_good_lag(world, evidence), evidence), evidence.facts))
+    world = _see_filtered(_keep_good_lag(world, evidence))
+    return _compare(_see_maintenance(see_own(world, evidence), evidence.facts))
 
 
 def _alike(one: ServerEvidence, other: ServerEvidence) -> bool:
@@ -131,24 +134,79 @@ def _see_maintenance(world: World, facts: ServerFacts) -> World:
 
 
 def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
-    channels = evidence.facts.channels if evidence.facts else None
+    facts = evidence.facts
+    if facts is not None and isinstance(world.phase, Writing) and not facts.closed:
+        mine = GoodLag(0.0, evidence.asked_at_s, _suspects(world, None), world.policy.node)
+        return replace(world, good_lag=mine)
+    channels = facts.channels if facts else None
     if not channels:
         return world
     running = all(channel.io == "running" for channel in channels)
     if world.join_due is None and not any(_being_rescued(channel) for channel in channels):
         world = replace(world, join_due=all(c.io == "stopped" and not c.sql_running for c in channels))
+    writer = _seen_writer(world)
     if world.behind is not None:
-        if world.behind.live:
-            good = GoodLag(world.behind.lag_s, evidence.seen_at_s, evidence.seen_at_s)
-            world = replace(world, good_lag=good)
+        if world.behind.live and writer is not None and writer.evidence is not None:
+            return _good(world, world.behind.lag_s, writer.evidence.asked_at_s, world.behind.node)
         return world
-    if not running:
+    if not running or (slowest := lag.slowest_s(channels)) is None:
         return world
-    if (slowest := lag.slowest_s(channels)) is not None:
-        return replace(world, good_lag=GoodLag(slowest, evidence.seen_at_s, evidence.seen_at_s))
-    if world.good_lag is not None:
-        return replace(world, good_lag=replace(world.good_lag, source_s=evidence.seen_at_s))
-    return world
+    if writer is not None and writer.evidence is not None:
+        return _good(world, slowest, writer.evidence.asked_at_s, writer.node.name)
+    return _good(world, slowest, _source_seen_s(world, evidence), None)
+
+
+def _good(world: World, lag_s: float, at_s: float, writer: str | None) -> World:
+    """An older sight of the writer than the one that is known says nothing new, but that less was missing."""
+    good = world.good_lag
+    if good is not None and at_s < good.at_s:
+        return world
+    if good is not None and writer is None:
+        lag_s = min(good.lag_s, lag_s) if at_s == good.at_s else lag_s
+        return replace(world, good_lag=replace(good, lag_s=lag_s, at_s=at_s))
+    return replace(world, good_lag=GoodLag(lag_s, at_s, _suspects(world, writer), writer))
+
+
+def _suspects(world: World, writer: str | None) -> frozenset[str]:
+    """Who may write from now on, and not be seen: the writer, and any candidate that is not known to be out. One that
+    is down has to see the writer before it can be eligible."""
+    return frozenset(
+        name
+        for name, peer in world.rivals.items()
+        if name == writer or not (peer.out or (peer.gone_s is not None and not peer.answered))
+    )
+
+
+def _seen_writer(world: World) -> PeerSight | None:
+    """The writer by right, as it was seen last, if that was since the present watch began."""
+    sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals)
+    for peer in sight.newest_writers():
+        if peer.evidence is not None and peer.evidence.asked_at_s >= world.watching_s:
+            return peer
+    return None
+
+
+def _source_seen_s(world: World, evidence: ServerEvidence) -> float:
+    """When the IO thread last had something from the writer, which nobody sees otherwise. Replication's own heartbeat
+    says that nothing was left to send; a transaction only goes on what was seen a moment ago, else it may be the first
+    of a long backlog. At the first look of all a running thread has had one within its net timeout."""
+    before, facts, good = world.server_before, evidence.facts, world.good_lag
+    if good is None:
+        return evidence.asked_at_s
+    if before is None or before.facts is None or facts is None or before.facts.process != facts.process:
+        return good.at_s
+    writer = world.rivals.get(good.writer) if good.writer is not None else None
+    if writer is None or any(channel.source_host != writer.node.address for channel in facts.channels or ()):
+        return good.at_s
+    beats = facts.io_beats is not None and before.facts.io_beats is not None and facts.io_beats > before.facts.io_beats
+    lately = before.asked_at_s - good.at_s <= STREAM_S and before.facts.channels is not None
+    goes_on = lately and all(channel.io == "running" for channel in before.facts.channels or ())
+    came = _received(facts) != _received(before.facts)
+    return max(good.at_s, before.asked_at_s) if beats or (came and goes_on) else good.at_s
+
+
+def _received(facts: ServerFacts) -> tuple[GtidSet | None, ...]:
+    return tuple(channel.received for channel in facts.channels or ())
 
 
 def _being_rescued(channel: Channel) -> bool:
@@ -173,28 +231,57 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
             eligible = _fit(world, known, name, lagging)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
-    outside_s = world.outside_s
     if told.answer in (Answer.ANSWERED, Answer.ABSENT):
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
-        outside_s = max(outside_s or 0.0, evidence.asked_at_s)
-    if (
-        is_writer(evidence) and world.good_lag is not None
-    ):  # the source is there, whether or not it is received
-        source_s = max(world.good_lag.source_s, evidence.seen_at_s)
-        world = replace(world, good_lag=replace(world.good_lag, source_s=source_s))
+        world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     apart = apart if told.answered else peer.other_flavor
-    seen = replace(seen, before=peer.evidence, behind=lagging, other_flavor=apart)
-    world = replace(world, peers={**world.peers, name: seen}, outside_s=outside_s)
-    return _compare(see_writer(world, seen))
+    seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=_gone_s(peer, told), other_flavor=apart)
+    world = replace(world, peers={**world.peers, name: seen})
+    return _compare(_see_reference(see_writer(world, seen), seen))
+
+
+def _gone_s(peer: PeerSight, evidence: ServerEvidence) -> float | None:
+    """A server that is gone stays so until something answers there again: its host may go silent meanwhile."""
+    if evidence.answer is Answer.SILENT:
+        return peer.gone_s
+    if evidence.answer is not Answer.ABSENT:
+        return None
+    return evidence.seen_at_s if peer.gone_s is None else peer.gone_s
+
+
+def _see_reference(world: World, peer: PeerSight) -> World:
+    """The writer's newest opening, which stood in its ledger at the round before, so that its set has it by now."""
+    facts, before = peer.facts, peer.before
+    if facts is None or before is None or before.facts is None or not is_writer(peer.evidence):
+        return world
+    row = before.facts.ledger.newest if before.facts.ledger is not None else None
+    known = world.reference
+    if row is None or (known is not None and known.row == row):
+        return world
+    return replace(world, reference=Reference(peer.node.name, row, facts.gtid))
+
+
+def _see_filtered(world: World) -> World:
+    """Whose newest opening is in this server's set, and not among its rows? The set is of the round before the rows."""
+    facts, before, known = world.server.facts if world.server else None, world.server_before, world.reference
+    found = None
+    if known is not None and facts is not None and facts.ledger is not None and before is not None and before.facts:
+        same = facts.flavor == known.gtid.flavor == before.facts.gtid.flavor
+        if same and before.facts.gtid.contains(known.gtid) and not facts.history.covers(known.row):
+            found = known.node
+    return world if world.filtered_from == found else replace(world, filtered_from=found)
 
 
 def _fit(world: World, evidence: ServerEvidence, name: str, lagging: Behind | None) -> bool:
     told = evidence.facts.maintenance if evidence.facts else ()
     if of_node(told, name) or of_node(told, CLUSTER):
         return False
-    sight = Sight(now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lagging)
+    seen_now = GoodLag(0.0, evidence.seen_at_s, frozenset())  # whether it sees its source is its own agent's business
+    sight = Sight(
+        now_s=evidence.seen_at_s, policy=world.policy, server=evidence, behind=lagging, good_lag=seen_now
+    )
     return writer.fit_from_afar(sight)
 
 
@@ -205,11 +292,9 @@ def _compare(world: World) -> World:
     """
     if not isinstance(world.phase, Starting | Resting) or world.server is None or world.server.facts is None:
         return world
-    sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals)
+    sight = world.sight(0.0)
     writers = sight.newest_writers()
-    others = writers[:1] or tuple(
-        p for p in sight.peers.values() if not p.answered or epoch_of(p.evidence) >= sight.own_epoch
-    )
+    others = writers[:1] or tuple(p for p in sight.peers.values() if not p.answered or sight.counts(p))
     lacking: GtidSet | None = None
     oldest = world.server
     for peer in others:
@@ -248,10 +333,10 @@ def _recall(world: World) -> World:
 
 
 def _hear(world: World, event: Heard) -> World:
-    witnesses, outside_s, peers = dict(world.witnesses), world.outside_s, dict(world.peers)
+    witnesses, peers = dict(world.witnesses), dict(world.peers)
     took_s = world.witness_took_s
     for address, (answered_s, sent_s) in event.pings.items():
-        outside_s = max(outside_s or 0.0, sent_s)
+        world = _reached(world, sent_s)
         if address in witnesses:
             witnesses[address], took_s = sent_s, answered_s - sent_s
     for name, peer in peers.items():
@@ -260,7 +345,15 @@ def _hear(world: World, event: Heard) -> World:
         alive_s = max(peer.alive_s or 0.0, pinged[0] if pinged else 0.0, advert_s or 0.0)
         if alive_s > (peer.alive_s or 0.0):
             peers[name] = replace(peer, alive_s=alive_s, advert_s=advert_s if advert_s else peer.advert_s)
-    return replace(world, witnesses=witnesses, witness_took_s=took_s, outside_s=outside_s, peers=peers)
+    return replace(world, witnesses=witnesses, witness_took_s=took_s, peers=peers)
+
+
+def _reached(world: World, asked_s: float) -> World:
+    """Somebody outside answered what was asked then. After a whole lease of isolation nobody's silence counts from
+    before it: the peers may have been well all the time."""
+    heard_s = world.watching_s if world.outside_s is None else max(world.outside_s, world.watching_s)
+    watching_s = asked_s if asked_s - heard_s >= world.policy.limits.lease_s else world.watching_s
+    return replace(world, outside_s=max(world.outside_s or 0.0, asked_s), watching_s=watching_s)
 
 
 def _exiting(world: World, process: ProcessId, now_s: float) -> World:

@@ -12,6 +12,7 @@ from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
 from ..act.heartbeat import Beater
+from ..act.ledger import write_opening
 from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
 from ..act.replication import (
@@ -61,7 +62,7 @@ class Hands:
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
-        self._for_relay = Connector.local(policy.mysql)
+        self._for_relay, self._for_ledger = (Connector.local(policy.mysql) for _ in range(2))
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
         self._signs_of, self._signs = policy, likeness.signs(policy)
         self._offers: tuple[str, ...] = ()
@@ -254,7 +255,12 @@ class Hands:
             raise CouldNotDo("open: this worker came to it too late", refused=True)
         opener.open(Deadline(min(left_s, effect.deadline_s)))
         self._gate.open()  # clients need some milliseconds to come back, and the epoch row as many to be written
-        opener.write_epoch(self.policy.cluster, effect.row, deadline)
+        opener.write_epoch(self.policy.cluster, effect.opening, deadline)
+
+    def write_opening(self, effect: do.WriteOpening) -> None:
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_ledger(deadline)) as session:
+            write_opening(session, self.policy, effect.opening, effect.opener, deadline)
 
     def announce(self, effect: do.Effect) -> None:
         self._announcer.announce(ANNOUNCE_TIMES, ANNOUNCE_SPACING_S)
@@ -362,6 +368,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.PrepareOpen: Hands.prepare_open,
     do.DropOpener: Hands.drop_opener,
     do.Open: Hands.open,
+    do.WriteOpening: Hands.write_opening,
     do.SetSource: Hands.set_source,
     do.Mute: Hands.mute,
     do.WriteMark: Hands.write_mark,

@@ -7,7 +7,6 @@ from dataclasses import replace
 from ..model.effect import DropOpener, PrepareClose, PrepareOpen, ProbePeer, ResetClients, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
-from ..notify.loss import last_writer
 from ..notify.takeover import Takeover, due_before_the_vip, reserve
 from . import phases
 from .draft import Draft
@@ -107,7 +106,7 @@ def consider(draft: Draft) -> None:
     if verdict.standing != "candidate" or not verdict.may or sight.claimed_by_other:
         return
     draft.note("switchover-begins", "invited", node=peer.node.name)
-    takeover = Takeover(draft.now_s, world.boot_id, last_writer(draft.sight), solo_before=world.memory.solo)
+    takeover = Takeover(draft.now_s, world.boot_id, draft.sight.was_writer, solo_before=world.memory.solo)
     draft.set(phase=Invited(takeover, draft.now_s))
 
 

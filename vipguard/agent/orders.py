@@ -50,10 +50,12 @@ def keep(draft: Draft) -> None:
         draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
     if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
-    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged, threads=world.threads)
+    openings = tuple(sorted(draft.sight.known_openings))
+    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged, openings=openings)
+    told = replace(told, threads=world.threads)
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
-        lag = KeptLag(world.boot_id, good.at_loss_s, good.source_s)
+        lag = KeptLag(world.boot_id, good.lag_s, good.at_s)
         if kept is None or kept.boot_id != world.boot_id or _tells_more(lag, kept):
             told = replace(told, lag=lag)
     if isinstance(world.phase, Resting) and world.compared and world.clean != memory.clean:

@@ -48,12 +48,13 @@ from ..model.effect import (
     StartReplication,
     StopReceiving,
     WriteMark,
+    WriteOpening,
     WriteTrack,
 )
 from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..notify.takeover import Takeover
-from . import duplicate, hooks, move, phases, readers, threads
+from . import duplicate, hooks, ledger, move, phases, readers, threads
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -174,6 +175,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.note("semi-sync", "replica-muted", "warning")
         case WriteMark(), _:
             acks.mark_written(draft, effect.mark)
+        case WriteOpening(), _:
+            ledger.written(draft, effect)
         case RunHooks(), _:
             _record(draft, **hooks.ended(draft, effect, None))
         case Release(), _:

@@ -149,7 +149,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
         drained=str(takeover.drained),
     )
     if takeover.drained is not None:
-        loss = account(takeover.drained, draft.sight, takeover.before)
+        loss = account(takeover.drained, draft.sight, takeover.reopens)
         level = "info" if loss.rule in ("lost-none", "lost-no-acknowledged") else "warning"
         unseen_ms = None if loss.unseen_s is None else round(loss.unseen_s * 1000, 1)
         gtids = str(loss.lacking) if loss.lacking is not None else ""

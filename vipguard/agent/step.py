@@ -16,10 +16,22 @@ from ..model.sight import Sight
 from ..model.verdict import Eligibility
 from ..notify.handback import Standing as Belief
 from ..notify.handback import why_close
-from ..notify.loss import last_writer
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
-from . import duplicate, heartbeat, joining, judge, looks, move, orders, outcome, phases, readers, semi_sync
+from . import (
+    duplicate,
+    heartbeat,
+    joining,
+    judge,
+    ledger,
+    looks,
+    move,
+    orders,
+    outcome,
+    phases,
+    readers,
+    semi_sync,
+)
 from .draft import Draft
 from .event import Command, Did, Event, Tick
 from .fold import fold
@@ -41,6 +53,7 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     readers.keep(draft)
     joining.join(draft)
     semi_sync.keep(draft)
+    ledger.keep(draft)
     heartbeat.keep(draft, event)
     if isinstance(event, Tick):
         orders.keep(draft)
@@ -83,13 +96,14 @@ def _starting(draft: Draft) -> None:
         _close(
             draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
         )
-    elif (known := max(sight.peers_epoch, sight.own_epoch)) > done.epoch:
-        _close(draft, "higher-epoch", f"epoch {known} is known, this node's is {done.epoch}")
-    else:
-        draft.note("adopted", "takeover-completed-before", epoch=done.epoch)
-        if facts.process is None:
-            draft.note("process", "process-unknown", "warning", text="the writer's process is not known to this agent")
-        draft.set(phase=Writing(done.epoch, None, draft.now_s), errant=None)
+        return
+    epoch = done.epoch
+    if facts.epoch is not None and (facts.epoch.node, facts.epoch.boot_id) == (world.policy.node, world.boot_id):
+        epoch = max(epoch, facts.epoch.epoch)  # it raised its epoch, and died before that was on its disk
+    draft.note("adopted", "takeover-completed-before", epoch=epoch)
+    if facts.process is None:
+        draft.note("process", "process-unknown", "warning", text="the writer's process is not known to this agent")
+    draft.set(phase=Writing(epoch, None, draft.now_s), errant=None)
 
 
 def _start_unseen(draft: Draft, sight: Sight, late: bool) -> None:
@@ -130,6 +144,8 @@ def _resting(draft: Draft) -> None:
         return
     if facts is None or _kept_out(sight) or sight.copying or sight.isolated or not world.may_open:
         return
+    if sight.was_writer and _looks_again(world, draft.now_s):
+        return  # what the others did while nobody looked decides
     if sight.claimed_by_other:
         phases.hold_off(draft, "claimed", "another node claimed this one to take the VIP over")
         return
@@ -138,7 +154,7 @@ def _resting(draft: Draft) -> None:
         phases.hold_off(draft, *unfit)
         return
     draft.note("takeover-begins", "vip-here", epoch=sight.highest_epoch + 1)
-    takeover = Takeover(draft.now_s, world.boot_id, last_writer(sight), solo_before=world.memory.solo)
+    takeover = Takeover(draft.now_s, world.boot_id, sight.was_writer, solo_before=world.memory.solo)
     draft.set(phase=Taking(takeover, "begin", draft.now_s), hold_off=None)
     draft.forget("refused")
 
@@ -151,16 +167,17 @@ def _kept_out(sight: Sight) -> bool:
 
 
 def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
-    """Why not to begin. A writer that closed itself, with nobody open since, has the newest history whatever its
-    replica side says."""
-    done = world.memory.completed
-    opened = max(sight.own_epoch, sight.peers_epoch)
-    was_writer = done is not None and done.epoch >= opened and done.boot_id == world.boot_id
-    facts = world.server.facts if world.server else None
-    same = facts is not None and done is not None and facts.process is not None and done.process == facts.process
-    if was_writer and same and not sight.policy.lossless:
-        return None
+    """Why not to begin. Of a writer that closed itself the replica side says nothing; whether somebody else may have
+    written since counts."""
+    if sight.was_writer and not sight.policy.lossless:
+        return writer.unfit_after_reign(sight)
     return writer.unfit(sight)
+
+
+def _looks_again(world: World, now_s: float) -> bool:
+    """Have not all peers been asked since a pause, and may they still answer?"""
+    asked = all(p.evidence is not None and p.evidence.asked_at_s >= world.watching_s for p in world.rivals.values())
+    return not asked and now_s - world.watching_s < 2 * world.policy.limits.deadline_s
 
 
 def _taking(draft: Draft) -> None:

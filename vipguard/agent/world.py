@@ -11,6 +11,7 @@ from ..model.evidence import (
     AddressEvidence,
     CopyEvidence,
     DiskEvidence,
+    EpochRow,
     KeepalivedEvidence,
     ProcessId,
     RelayEvidence,
@@ -175,6 +176,15 @@ class Duplicate:
     claimed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The newest opening of the writer `node`, and a set that it had when that stood in its ledger."""
+
+    node: str
+    row: EpochRow
+    gtid: GtidSet
+
+
 @dataclass(frozen=True)  # without slots, `model/changed.py` changes it fast
 class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
@@ -188,7 +198,8 @@ class World:
     `process`: the server's, None where it is not known; `known`: the last one that was.
     `trying`: the starts of replication; `threads`: which process did replicate, and whether a hand stopped it.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
-    writer's; `writer_mark`: what the file says that tells so.
+    writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
+    of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
     """
 
     policy: Policy
@@ -255,6 +266,9 @@ class World:
     readers: Mapping[str, ReaderState] = field(default_factory=dict)
     wrote_s: float | None = None
     writer_mark: str | None = None
+    reference: Reference | None = None
+    filtered_from: str | None = None
+    overruled_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def process_lives(self) -> bool:
@@ -318,7 +332,19 @@ class World:
             copying=None if self.copying is None else _unfinished(self.copying),
             receiving=self.acks.receiving,
             commits_wait_since_s=self.acks.waiting_since_s,
+            was_writer=self._was_writer(),
+            filtered_from=self.filtered_from,
         )
+
+    def _was_writer(self) -> bool:
+        """Is the newest opening on this server the one that this agent, or one before it, completed in this boot?"""
+        facts, done = self.server.facts if self.server else None, self.memory.completed
+        if facts is None or facts.process is None or done is None or done.boot_id != self.boot_id:
+            return False
+        if done.process != facts.process:
+            return False
+        newest = facts.history.newest
+        return newest is not None and (newest.node, newest.boot_id) == (self.policy.node, self.boot_id)
 
     def _parked(self, now_s: float) -> tuple[str, str] | None:
         if self.hold_off is not None and now_s < self.hold_off.until_s:
@@ -335,7 +361,7 @@ def _unfinished(copy: CopyEvidence) -> str:
 def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_open: bool = True) -> World:
     """The world before the first look; without `may_open` no takeover begins.
 
-    The source may have gone at any moment since the kept lag was seen, so its whole age counts.
+    Nobody looked since the kept lag was seen, so its whole age counts.
     """
     kept = memory.lag if memory.lag is not None and memory.lag.boot_id == boot_id else None
     return World(
@@ -351,7 +377,7 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
         join_due=True if memory.stopped == boot_id or memory.diverged else None,
         diverged=memory.diverged,
         maintenance=memory.maintenance,
-        good_lag=GoodLag(kept.lag_s, kept.at_s, source_s=now_s) if kept else None,
+        good_lag=GoodLag(kept.lag_s, kept.at_s) if kept else None,
         threads=memory.threads if memory.threads is not None and memory.threads.boot_id == boot_id else None,
     )
 

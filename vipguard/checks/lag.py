@@ -1,8 +1,9 @@
 """How far behind its source is this server, as far as that can be known?
 
 The writer's heartbeat tells it where there is one; else the server's Seconds_Behind, which knows only of what was
-received. With the source dead that is NULL. NULL never reads as zero: what counts then is the last good lag plus its
-age at the moment the source was last seen, and that all that was received is applied or being applied.
+received. With the source dead that is NULL. NULL never reads as zero: what counts then is the lag when the writer was
+last seen, plus all the time since in which somebody may have written, whatever kept this node from looking; and that
+all that was received is applied or being applied.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model import heartbeat
-from ..model.evidence import Channel, ServerFacts
+from ..model.evidence import Answer, Channel, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.heartbeat import RESOLUTION, Beats
 from ..model.ranges import Range
-from ..model.sight import Sight
+from ..model.sight import GoodLag, PeerSight, Sight
 
 HEARTBEAT = "lag-heartbeat"
 
@@ -36,17 +37,96 @@ def measure(sight: Sight) -> Lag:
     if facts is None or not facts.channels:
         return Lag(None, "lag-not-seen", "no replication channel was seen")
     behind = sight.behind
-    if behind is not None and behind.live:
+    if behind is not None and behind.live and _fresh(sight, behind.node):
         return Lag(behind.lag_s, HEARTBEAT, f"{behind.lag_s:g} s behind {behind.node}")
     if behind is None and all(channel.io == "running" for channel in facts.channels):
         slowest = slowest_s(facts.channels)
         if slowest is None:
             return Lag(None, "lag-null", "the server says NULL: its SQL thread is not running")
-        return Lag(slowest, "lag-seen", f"{slowest:g} s behind")
-    if sight.good_lag is None:
+        if sight.good_lag is not None and unseen_s(sight) <= fresh_s(sight):
+            return Lag(slowest, "lag-seen", f"{slowest:g} s behind")
+    return last_good(sight)
+
+
+def last_good(sight: Sight) -> Lag:
+    """The lag when the writer was last seen, and the time since in which somebody may have written."""
+    good = sight.good_lag
+    if good is None:
         return Lag(None, "lag-never-seen", "the source is gone and no lag was seen while it lived")
-    lag_s = round(sight.good_lag.at_loss_s, 3)
-    return Lag(lag_s, "lag-last-good", f"{lag_s:g} s behind when its source was last seen")
+    unseen = round(unseen_s(sight), 3)
+    unseen = unseen if unseen > fresh_s(sight) else 0.0
+    lag_s = round(good.lag_s + unseen, 3)
+    seen = f"{good.lag_s:g} s behind when the writer was last seen"
+    text = f"{seen}, and for {unseen:g} s after that somebody may have written" if unseen else seen
+    return Lag(lag_s, "lag-last-good", text)
+
+
+def fresh_s(sight: Sight) -> float:
+    """How old a look may be and still count as one of now: peers are asked each `probe_s`, for `deadline_s`."""
+    limits = sight.policy.limits
+    return limits.probe_s + limits.deadline_s + limits.lease_s
+
+
+def _fresh(sight: Sight, node: str) -> bool:
+    peer = sight.peers.get(node)
+    seen = peer.evidence if peer is not None else None
+    return seen is None or sight.now_s - seen.asked_at_s <= fresh_s(sight)
+
+
+CATCH_UP = 100.0  # an applier is at most so much faster than the writer was
+
+
+def unseen_s(sight: Sight) -> float:
+    """For how long, after the writer was last seen, somebody may have written what is not here: until now, or until it
+    was certain of each who could have that he did not, or does not any more."""
+    good = sight.good_lag
+    if good is None:
+        return 0.0
+    others = [node.name for node in sight.policy.candidates if node.name != sight.policy.node]
+    names = [name for name in others if good.suspects is None or name in good.suspects]
+    ends = [_wrote_until_s(sight.peers.get(name), good, sight) for name in names]
+    return max(0.0, max(ends, default=good.at_s) - good.at_s)
+
+
+def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float:
+    if peer is None:
+        return sight.now_s
+    seen = peer.evidence
+    asked = seen is not None and seen.asked_at_s >= max(good.at_s, sight.watching_since_s)
+    if asked and peer.facts is not None and peer.facts.closed and _has_all_of(peer, sight):
+        return good.at_s
+    if peer.out and peer.fenced_s is not None:
+        return peer.fenced_s
+    if peer.gone_s is not None:
+        return peer.gone_s
+    if _too_far_behind(peer, good, sight):
+        return good.at_s
+    silent = seen is not None and seen.answer is Answer.SILENT
+    if silent and sight.policy.silent_peer == "open" and sight.witnessed:
+        return min(sight.now_s, sight.silent_until_s(peer))
+    return sight.now_s
+
+
+def _has_all_of(peer: PeerSight, sight: Sight) -> bool:
+    """Is all here, applied or received, that this closed peer has?"""
+    facts = sight.server.facts if sight.server else None
+    if facts is None:
+        return False
+    have = facts.gtid
+    for channel in facts.channels or ():
+        have = have if channel.received is None else have.union(channel.received)
+    lacking = sight.lacks(peer, have)
+    return lacking is not None and lacking.is_empty
+
+
+def _too_far_behind(peer: PeerSight, good: GoodLag, sight: Sight) -> bool:
+    """Could it not have become eligible meanwhile, as far behind as it was?"""
+    last = peer.last.facts if peer.last is not None else None
+    lag_s = slowest_s(last.channels) if last is not None else None
+    if peer.behind is not None:
+        lag_s = peer.behind.lag_s
+    limit_s = sight.policy.limits.lag_s_max
+    return lag_s is not None and lag_s > limit_s + CATCH_UP * (sight.now_s - good.at_s)
 
 
 def slowest_s(channels: Sequence[Channel] | None) -> float | None:

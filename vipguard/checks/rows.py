@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..model import forks
 from ..model.evidence import Answer
 from ..model.finding import Outcome
 from ..model.maintenance import Maintenance
@@ -151,6 +152,22 @@ def unapplied(sight: Sight) -> Decision | None:
 def writable(sight: Sight) -> Decision | None:
     facts = sight.server.facts if sight.server else None
     return (NO, "the server is writable and did not take over", ()) if facts and not facts.closed else None
+
+
+def forked(sight: Sight) -> Decision | None:
+    """Without a writer nobody may choose between two histories, but the operator."""
+    if sight.newest_writers() or not sight.forked:
+        return None
+    names = ",".join(peer.node.name for peer in sight.forked)
+    return NO, forks.tell(sight.forked[0], sight), (("apart_from", names),)
+
+
+def filtered(sight: Sight) -> Decision | None:
+    """Its set says that it has the writer's transactions, and the newest opening is not among its rows."""
+    if (peer := sight.filtered_from) is None:
+        return None
+    text = f"it has the GTIDs of {peer}'s newest opening, and not its row: something filters or skips what it applies"
+    return NO, text, (("lacks_of", peer),)
 
 
 def threads(sight: Sight) -> Decision | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..model.sight import Sight
 from ..model.verdict import Standing, Verdict
-from . import rows, vrrp
+from . import lag, rows, vrrp
 
 Row = tuple[str, rows.Decide]
 
@@ -27,6 +27,8 @@ CANDIDATE: tuple[Row, ...] = (
     ("cluster-paused", rows.unless_promoted(rows.paused_candidate)),
     ("parked", rows.unless_promoted(rows.parked)),
     ("not-read-only", rows.writable),
+    ("filtered", rows.unless_promoted(rows.filtered)),
+    ("forked", rows.unless_promoted(rows.forked)),
     ("replication-broken", rows.unless_entitled(rows.threads)),
     ("received-unapplied", rows.unapplied),
     ("lag-unknown", rows.unless_entitled(rows.lag_unknown)),
@@ -120,6 +122,8 @@ _DATA = frozenset(
         "other-cluster",
         "process-unknown",
         "other-flavor",
+        "filtered",
+        "forked",
         "replication-broken",
         "received-unapplied",
         "lag-unknown",
@@ -157,6 +161,22 @@ def unfit(sight: Sight) -> tuple[str, str] | None:
         decision = row(sight) if rule in _DATA else None
         if decision is not None:
             return rule, decision[1]
+    return None
+
+
+#: What a node must answer that was the writer itself until a moment ago: its replica side tells nothing.
+_AFTER_REIGN = frozenset({"filtered", "forked", "errant-transactions"})
+
+
+def unfit_after_reign(sight: Sight) -> tuple[str, str] | None:
+    """As `unfit`, of a node whose own opening is the newest: has anybody else written since it was the writer?"""
+    for rule, row in CANDIDATE:
+        decision = row(sight) if rule in _AFTER_REIGN else None
+        if decision is not None and decision[0] is rows.NO:
+            return rule, decision[1]
+    seen, lag_s_max = lag.last_good(sight), sight.policy.limits.lag_s_max
+    if not sight.promoted and not sight.entitled and seen.lag_s is not None and seen.lag_s > lag_s_max:
+        return "lag-exceeded", f"{seen.text}, the limit is {lag_s_max:g} s"
     return None
 
 

@@ -42,7 +42,7 @@ def with_agents_memory(policy: Policy, finding: Finding, sight: Sight, within_s:
     if name == "lag" and own.get("lag_s") is not None:
         lag_s, rule, of = float(own["lag_s"]), own.get("lag_rule"), own.get("lag_of")
         if rule == "lag-last-good" or of is not None:
-            good, behind = GoodLag(lag_s, sight.now_s, sight.now_s), Behind(lag_s, str(of), rule == "lag-heartbeat")
+            good, behind = GoodLag(lag_s, sight.now_s, frozenset()), Behind(lag_s, str(of), rule == "lag-heartbeat")
             return replace(sight, good_lag=good, behind=None if of is None else behind)
     if name == "errant" and own.get("errant") is not None and facts is not None:
         return replace(sight, errant=GtidSet.parse(facts.flavor, own["errant"]))

@@ -160,6 +160,10 @@ def _limits(at: At, limits: model.Limits) -> None:
     if limits.hang_s < limits.deadline_s:
         problem = f"is {limits.hang_s:g}, less than one probe's deadline_s = {limits.deadline_s:g}"
         raise (at / "hang_s").wrong(problem, f"raise it to {limits.deadline_s:g} or more")
+    if limits.lag_s_max <= limits.hang_s:
+        problem = f"is {limits.lag_s_max:g}, not above limits.hang_s = {limits.hang_s:g}"
+        remedy = "raise it, or lower hang_s: the time for which a hung writer is not seen counts as lag"
+        raise (at / "lag_s_max").wrong(problem, remedy)
     for field in dataclasses.fields(limits):
         if getattr(limits, field.name) > 3600:
             problem = f"is {getattr(limits, field.name):g} seconds, more than an hour"

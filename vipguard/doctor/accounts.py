@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.doctor.survey import ServerSeen
 from vipguard.model.policy import MARIADB, Policy
-from vipguard.render.accounts import EPOCH_TABLE, HEARTBEAT_TABLE, MAINTENANCE_TABLE, MARK_TABLE, OPERATOR
+from vipguard.render.accounts import (
+    EPOCH_TABLE,
+    HEARTBEAT_TABLE,
+    LEDGER_TABLE,
+    MAINTENANCE_TABLE,
+    MARK_TABLE,
+    OPERATOR,
+)
 
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ", re.IGNORECASE | re.DOTALL)
 _SYNONYMS = {
@@ -18,7 +25,7 @@ _SYNONYMS = {
     "REPLICATION REPLICA ADMIN": "REPLICATION SLAVE ADMIN",
 }
 _ON_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_TEXTS = EPOCH_TABLE + MARK_TABLE + MAINTENANCE_TABLE + HEARTBEAT_TABLE
+_TEXTS = EPOCH_TABLE + LEDGER_TABLE + MARK_TABLE + MAINTENANCE_TABLE + HEARTBEAT_TABLE
 _TABLES = frozenset(re.findall(r"vipguard\.(\w+) \(", _TEXTS))
 _APPLY = "run what `vipguard render accounts --with-passwords` prints, as root, on node {node}"
 

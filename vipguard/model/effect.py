@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from .evidence import EpochRow, Mark, ProcessId
 from .gtid import GtidSet
+from .ledger import Opening
 from .memory import Memory
 from .policy import Texts
 
@@ -211,15 +212,30 @@ class Look(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Open(Effect):
-    """Send read_only=0 once over the prepared session `opener`, then write the epoch row as the first transaction.
+    """Send read_only=0 once over the prepared session `opener`, then write the epoch row, and the ledger's, as the
+    first transaction.
 
     After `until_s` (CLOCK_BOOTTIME) it must have no effect: whoever stood still meanwhile may have been replaced.
     """
 
     lane = "open"
     opener: int
-    row: EpochRow
+    opening: Opening
     until_s: float
+
+    @property
+    def row(self) -> EpochRow:
+        return self.opening.row
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOpening(Effect):
+    """The sitting writer, whose session `opener` holds the open lock, raises its epoch: the rows of an opening, in one
+    transaction. It has a lane of its own: the commit waits for a replica when semi-sync is on."""
+
+    lane = "ledger"
+    opener: int
+    opening: Opening
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Literal
 
 from .gtid import GtidSet
 from .heartbeat import Beats
+from .ledger import EpochRow as EpochRow  # noqa: PLC0414, it is what others import from here
+from .ledger import History, Ledger
 from .maintenance import Maintenance
 from .policy import Flavor
 
@@ -33,7 +35,8 @@ class Channel:
 
     `lag_s` is Seconds_Behind and None whenever the server says NULL, or says a number while the IO thread isn't
     running (a thread that just started says 0 before it has spoken to its source). `applied` is True when all that
-    was received has been applied (GTID sets compared), None when it can't be told.
+    was received has been applied (GTID sets compared), None when it can't be told. `io_beats`: how many heartbeats of
+    replication's own it received, where its status tells.
     """
 
     name: str
@@ -48,15 +51,7 @@ class Channel:
     io_error: str = ""
     sql_errno: int = 0
     sql_error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRow:
-    """The replicated row that the first transaction after an opening writes."""
-
-    epoch: int
-    node: str
-    boot_id: str
+    io_beats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +102,8 @@ class ServerFacts:
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
-    table for them, or they were not asked for.
+    table for them, or they were not asked for. `ledger`: the openings; None where there is no table for them.
+    `io_beats`: how many heartbeats of replication's own its IO threads have received; None where it does not tell.
     """
 
     flavor: Flavor
@@ -132,6 +128,12 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    ledger: Ledger | None = None
+    io_beats: int | None = None
+
+    @property
+    def history(self) -> History:
+        return History(self.gtid, self.epoch, self.ledger)
 
 
 @dataclass(frozen=True, slots=True)

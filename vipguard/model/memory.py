@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .evidence import ProcessId
+from .evidence import EpochRow, ProcessId
 from .maintenance import Maintenance
 
 
@@ -58,7 +58,8 @@ class Memory:
     until replication is started again. `solo`: when this node last wrote, every other was out for sure, so that nobody
     can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
     server was seen closed again. `maintenance`: the operator's rows as the server told them last. `diverged`: why this
-    node is apart, until a comparison finds otherwise. `threads` tells an operator's STOP from a server's boot.
+    node is apart, until a comparison finds otherwise. `openings`: those of other nodes that it heard of and that its
+    own server does not know. `threads` tells an operator's STOP from a server's boot.
     """
 
     epoch: int = 0
@@ -70,4 +71,5 @@ class Memory:
     open: bool = False
     maintenance: tuple[Maintenance, ...] = ()
     diverged: str | None = None
+    openings: tuple[EpochRow, ...] = ()
     threads: KeptThreads | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from .damping import Damping
 from .evidence import (
@@ -19,26 +20,30 @@ from .evidence import (
     ProcessId,
     RelayEvidence,
     ServerEvidence,
+    ServerFacts,
 )
 from .gtid import GtidSet
 from .heartbeat import Behind
+from .ledger import EpochRow, Relation, relate
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
 
+OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
+
 
 @dataclass(frozen=True, slots=True)
 class GoodLag:
-    """The last lag that a replica with a running IO thread told, and when; `source_s`: its source was last there."""
+    """The lag when the writer was last seen, at `at_s`; while this node itself wrote, none.
+
+    `suspects`: who may have written since: the writer of that moment, and the candidates that could take over then.
+    None: nobody knows who, as after a restart of the agent; it may be any. `writer`: the node that wrote then.
+    """
 
     lag_s: float
     at_s: float
-    source_s: float
-
-    @property
-    def at_loss_s(self) -> float:
-        """The lag that may have been reached when the source went: the last good one plus its age at that moment."""
-        return self.lag_s + max(0.0, self.source_s - self.at_s)
+    suspects: frozenset[str] | None = None
+    writer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `gone_s`: since when it is known that its server runs no more.
     `other_flavor`: why its GTIDs cannot be compared with this node's; "" where they can.
     """
 
@@ -79,11 +85,18 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    gone_s: float | None = None
     other_flavor: str = ""
 
     @property
     def answered(self) -> bool:
         return self.evidence is not None and self.evidence.answered
+
+    @property
+    def facts(self) -> ServerFacts | None:
+        """What its server said in the last round; None where it did not answer, or belongs to another cluster."""
+        facts = self.evidence.facts if self.evidence is not None and self.answered else None
+        return None if facts is None or facts.other_cluster is not None else facts
 
     @property
     def moving_to(self) -> str | None:
@@ -114,6 +127,8 @@ class Sight:
     `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `behind`: this node's lag, by the heartbeat; None where that says nothing.
+    `filtered_from`: a node whose newest opening this server's rows lack though its set has it.
+    `was_writer`: the newest opening on this server is this node's own, of this server process.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
     """
 
@@ -151,6 +166,8 @@ class Sight:
     relay: RelayEvidence | None = None
     receiving: Receiving | None = None
     commits_wait_since_s: float | None = None
+    was_writer: bool = False
+    filtered_from: str | None = None
 
     @property
     def vip_here(self) -> bool:
@@ -226,26 +243,108 @@ class Sight:
         seen = (*self.peers.values(), *self.replicas.values())
         return max((epoch_of(peer.evidence) for peer in seen), default=0)
 
+    def relation(self, peer: PeerSight) -> Relation | None:
+        """How this server's history stands to that peer's, both as seen now; None where one was not seen."""
+        mine, theirs = self.server.facts if self.server else None, peer.facts
+        return relate(mine.history, theirs.history) if mine is not None and theirs is not None else None
+
+    def counts(self, peer: PeerSight) -> bool:
+        """Must this node have what that peer has, before it opens? Not what another opening left behind, and of two
+        that were open a moment ago, not what was written where keepalived would not have it."""
+        relation = self.relation(peer)
+        if relation is Relation.FORKED:
+            return not (self.wrote_lately and self.preferred_to(peer.node))
+        return relation is not Relation.AHEAD
+
+    @property
+    def wrote_lately(self) -> bool:
+        """Was this node the writer until so short a time ago that nobody can have written much more than it since?"""
+        good = self.good_lag
+        lately = good is not None and self.now_s - good.at_s <= self.policy.limits.lag_s_max
+        return self.was_writer and lately and good is not None and good.writer == self.policy.node
+
+    def preferred_to(self, other: Node) -> bool:
+        """Of two that are MASTER keepalived lets that of the higher priority stay, of equals that of the higher
+        address (RFC 5798, 6.4.3)."""
+        return _order(self.policy.me) > _order(other)
+
+    def lacks(self, peer: PeerSight, have: GtidSet | None = None) -> GtidSet | None:
+        """What that peer has, applied or received, and this node must have before it opens; `have`: what it has, if
+        more than it said last. None where one of them was not seen.
+
+        What an opening left behind is not asked for, but where the peer is only late: all that it has applied is here.
+        Nor is what the peer wrote by itself though another was the writer.
+        """
+        mine, theirs = self.server.facts if self.server else None, peer.facts
+        if mine is None or theirs is None:
+            return None
+        have = mine.gtid if have is None else have
+        if mine.flavor != theirs.flavor:
+            return GtidSet.empty(mine.flavor)
+        applied = theirs.gtid.minus(have)
+        if not self.counts(peer) and not applied.is_empty:
+            return GtidSet.empty(mine.flavor)
+        lacking = with_received(peer, theirs).minus(have)
+        return lacking if lacking.is_empty else lacking.minus(self.errant_of(peer))
+
+    def errant_of(self, peer: PeerSight) -> GtidSet:
+        """What that closed peer wrote by itself, though the newest opening that both have is another's."""
+        mine, theirs = self.server.facts if self.server else None, peer.facts
+        assert mine is not None and theirs is not None
+        newest = theirs.history.newest
+        if self.relation(peer) is not Relation.SAME or newest is None or newest.node == peer.node.name:
+            return GtidSet.empty(mine.flavor)
+        return theirs.gtid.minus(mine.gtid).written_by(theirs.server_id, theirs.uuid)
+
+    def alone(self, peer: PeerSight) -> GtidSet | None:
+        """What is here and was not received there; None where one of them was not seen, or they can't be compared."""
+        mine, theirs = self.server.facts if self.server else None, peer.facts
+        if mine is None or theirs is None or mine.flavor != theirs.flavor:
+            return None
+        return mine.gtid.minus(with_received(peer, theirs))
+
+    def apart(self, peer: PeerSight) -> bool:
+        """Did this node's history and that peer's go apart, and no opening decides whose counts?"""
+        relation = self.relation(peer)
+        if relation is not Relation.SAME:
+            return relation is Relation.FORKED and self.counts(peer)
+        alone, lacking = self.alone(peer), self.lacks(peer)
+        return bool(alone is not None and not alone.is_empty and lacking is not None and not lacking.is_empty)
+
+    @property
+    def forked(self) -> tuple[PeerSight, ...]:
+        """The closed candidates whose history went apart from this node's."""
+        return tuple(p for p in self.peers.values() if p.facts is not None and p.facts.closed and self.apart(p))
+
     @property
     def entitled(self) -> bool:
-        """No writer is left, and this node has the whole history: every peer answers and is closed, none is of a
-        newer epoch, and none of this node's epoch has anything that is not here. Or nobody answers, and the memory
-        says `solo`: every other was out for sure when this node last wrote."""
+        """No writer is left, and this node has the whole history: every other candidate is closed, seen so, and goes
+        no further than this one, or it is out for sure. Or nobody answers, and the memory says `solo`: every other was
+        out for sure when this node last wrote."""
         mine = self.server.facts if self.server else None
         if mine is None or not mine.closed or self.unapplied is None or not self.unapplied.is_empty:
             return False
-        if any(p.evidence is None or p.evidence.asked_at_s < self.watching_since_s for p in self.peers.values()):
+        there = [peer for peer in self.peers.values() if not peer.out]
+        if any(p.evidence is None or p.evidence.asked_at_s < self.watching_since_s for p in there):
             return False  # not asked since a pause, during which another may have written
-        if not any(peer.answered for peer in self.peers.values()):
+        if there and not any(peer.answered for peer in there):
             done = self.memory.completed
             return self.memory.solo and done is not None and done.epoch >= self.own_epoch
-        for peer in self.peers.values():
-            theirs = peer.evidence.facts if peer.evidence and peer.answered else None
-            if theirs is None or not theirs.closed or epoch_of(peer.evidence) > self.own_epoch:
-                return False
-            if epoch_of(peer.evidence) == self.own_epoch and not mine.gtid.contains(theirs.gtid):
-                return False
-        return bool(self.peers)
+        return bool(self.peers) and all(self._goes_no_further(peer, mine) for peer in there)
+
+    def _goes_no_further(self, peer: PeerSight, mine: ServerFacts) -> bool:
+        theirs = peer.facts
+        if theirs is None or not theirs.closed or mine.flavor != theirs.flavor:
+            return False
+        lacking = self.lacks(peer)
+        if self.relation(peer) is not Relation.SAME:
+            return not self.counts(peer) and lacking is not None and lacking.is_empty
+        if mine.gtid.contains(theirs.gtid):
+            return lacking is not None and lacking.is_empty
+        newest = mine.history.newest
+        own = mine.gtid.minus(theirs.gtid).written_by(mine.server_id, mine.uuid)
+        errant = not own.is_empty and newest is not None and newest.node != self.policy.node
+        return lacking is not None and lacking.is_empty and not errant
 
     @property
     def unapplied(self) -> GtidSet | None:
@@ -283,12 +382,52 @@ class Sight:
         return tuple(sorted(found, key=lambda p: -epoch_of(p.evidence)))
 
     def newest_writers(self) -> tuple[PeerSight, ...]:
-        """Those of them that are not of an older epoch than this node's own rows know."""
-        return tuple(writer for writer in self.writers() if epoch_of(writer.evidence) >= self.own_epoch)
+        """Those of them whose history is not left behind by this node's own, the one that supersedes first."""
+        found = [writer for writer in self.writers() if self.relation(writer) is not Relation.AHEAD]
+        return tuple(sorted(found, key=lambda writer: self.relation(writer) is Relation.FORKED))
+
+    @property
+    def known_openings(self) -> frozenset[EpochRow]:
+        """The openings that this node knows of and that its own history does not cover."""
+        mine = self.server.facts if self.server else None
+        found = set(self.memory.openings)
+        for peer in (*self.peers.values(), *self.replicas.values()):
+            facts = peer.last.facts if peer.last is not None else None
+            if facts is None or facts.other_cluster is not None:
+                continue
+            found |= {facts.epoch} if facts.epoch is not None else set()
+            found |= {one.row for one in facts.ledger.openings} if facts.ledger is not None else set()
+        lacking = [row for row in found if mine is None or not mine.history.covers(row)]
+        return frozenset(sorted(lacking)[-OPENINGS_MAX:])
+
+    def silent_until_s(self, peer: PeerSight) -> float:
+        """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have
+        come, which is up to one interval of looking after the last one that did."""
+        limits = self.policy.limits
+        alive_s = max(self.watching_since_s, peer.alive_s or 0.0)
+        return alive_s + max(limits.probe_s, self.policy.vip.advert_s) + limits.lease_s + limits.close_s
+
+    @property
+    def witnessed(self) -> bool:
+        """Has a witness answered within the lease?"""
+        lease_s = self.policy.limits.lease_s
+        return any(at_s is not None and self.now_s - at_s < lease_s for at_s in self.witnesses.values())
 
     def source_of(self, channel: Channel) -> PeerSight | None:
         """The candidate that this channel receives from; None where it is no node, or a replica."""
         return next((p for p in self.peers.values() if p.node.address == channel.source_host), None)
+
+
+def with_received(peer: PeerSight, facts: ServerFacts) -> GtidSet:
+    """What that server has, with what it received and is applying."""
+    has = facts.gtid
+    for channel in facts.channels or peer.channels or ():
+        has = has if channel.received is None or not channel.sql_running else has.union(channel.received)
+    return has
+
+
+def _order(node: Node) -> tuple[int, int]:
+    return node.priority, int(ip_address(node.address))
 
 
 def is_writer(evidence: ServerEvidence | None) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..model.sight import Sight, is_writer
+from ..model.ledger import EpochRow, Relation, relate
+from ..model.policy import Node
+from ..model.sight import PeerSight, Sight, is_writer
 from .takeover import ADVERTS_MISSED
 
 
@@ -57,24 +59,74 @@ def _isolated(standing: Standing, sight: Sight) -> str | None:
 
 
 def _higher_epoch(standing: Standing, sight: Sight) -> str | None:
+    """An opening that goes on from this node's own, or overrules it. A higher number alone says nothing."""
     mine = standing.epoch or 0
-    known = max(sight.own_epoch, sight.peers_epoch)
-    return f"epoch {known} is known, this node opened with {mine}" if known > mine else None
-
-
-def _two_writers(standing: Standing, sight: Sight) -> str | None:
-    """Two open nodes of one epoch come of a cut between them only, where each counted up alone. Of two rows the one
-    of the node that is listed first stays; a node whose row names another closes."""
     facts = sight.server.facts if sight.server else None
-    row = facts.epoch if facts else None
-    for peer in sight.peers.values():
-        theirs = peer.evidence.facts.epoch if peer.evidence and peer.evidence.facts else None
-        if not is_writer(peer.evidence) or theirs is None or theirs.epoch != standing.epoch:
-            continue
-        named = row.node if row is not None and row.epoch == standing.epoch else sight.policy.node
-        if theirs.node == peer.node.name and (named == peer.node.name or peer.node.name < sight.policy.node):
-            return f"epoch {theirs.epoch} belongs to {peer.node.name}"
+    own = facts.history.newest if facts is not None else None
+    if own is not None and own.epoch > mine and own.node != sight.policy.node:
+        return f"{own.node} opened with epoch {own.epoch}, this node with {mine}"
+    for peer in (*sight.peers.values(), *sight.replicas.values()):
+        newest = _goes_on_from(mine, peer, sight)
+        if newest is not None and (open_by(peer, sight) or _nothing_alone(peer, sight)):
+            both = f"{peer.node.name} has both openings"
+            return f"{newest.node} opened with epoch {newest.epoch}, after this node with {mine}: {both}"
     return None
+
+
+def _goes_on_from(mine: int, peer: PeerSight, sight: Sight) -> EpochRow | None:
+    """The newest opening on that peer, if it is another's and covers this node's with epoch `mine`."""
+    theirs, facts = peer.facts, sight.server.facts if sight.server else None
+    newest = theirs.history.newest if theirs is not None else None
+    if theirs is None or newest is None or newest.node == sight.policy.node or newest.epoch <= mine:
+        return None
+    own = facts.history.newest if facts is not None else None
+    if own is None or facts is None:
+        return None
+    if own.epoch == mine:
+        return newest if relate(facts.history, theirs.history) is Relation.BEHIND else None
+    covered = theirs.ledger.covered if theirs.ledger is not None else frozenset()  # the row was not read here yet
+    return newest if any(row.epoch == mine and row.node == sight.policy.node for row in covered) else None
+
+
+def _nothing_alone(peer: PeerSight, sight: Sight) -> bool:
+    """A closed node that opened beside this one, while this one went on writing, does not end what clients use now."""
+    alone = sight.alone(peer)
+    return alone is not None and alone.is_empty
+
+
+def _epoch_of_another(standing: Standing, sight: Sight) -> str | None:
+    """This server's own row of that number names another node: it came by replication."""
+    facts = sight.server.facts if sight.server else None
+    row = facts.history.newest if facts is not None else None
+    if row is None or row.epoch != standing.epoch or row.node == sight.policy.node:
+        return None
+    return f"epoch {row.epoch} belongs to {row.node}"
+
+
+def _fork_not_preferred(standing: Standing, sight: Sight) -> str | None:
+    """Two nodes are open, and neither history goes on from the other's: the one stays that keepalived leaves MASTER. A
+    closed node that receives from a third counts as that one seen open."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or facts.history.newest is None or facts.history.newest.epoch != standing.epoch:
+        return None
+    for peer in (*sight.peers.values(), *sight.replicas.values()):
+        for node in open_by(peer, sight):
+            if sight.relation(peer) is Relation.FORKED and not sight.preferred_to(node):
+                return f"{node.name} is open too, the histories went apart, and keepalived prefers {node.name}"
+    return None
+
+
+def open_by(peer: PeerSight, sight: Sight) -> list[Node]:
+    """The nodes of which that peer's last round tells that they are open: itself, or the maker of its newest opening
+    from whom it receives, and who is not seen from here."""
+    if is_writer(peer.evidence):
+        return [peer.node]
+    newest = peer.facts.history.newest if peer.facts is not None and peer.facts.closed else None
+    maker = sight.peers.get(newest.node) if newest is not None else None
+    if maker is None or maker is peer or maker.facts is not None:
+        return []
+    live = {channel.source_host for channel in peer.channels or () if channel.io == "running"}
+    return [maker.node] if maker.node.address in live else []
 
 
 ROWS: tuple[tuple[str, Callable[[Standing, Sight], str | None]], ...] = (
@@ -84,7 +136,8 @@ ROWS: tuple[tuple[str, Callable[[Standing, Sight], str | None]], ...] = (
     ("keepalived-dead", _keepalived_dead),
     ("adverts-stopped", _adverts_stopped),
     ("higher-epoch", _higher_epoch),
-    ("epoch-of-another", _two_writers),
+    ("epoch-of-another", _epoch_of_another),
+    ("fork-not-preferred", _fork_not_preferred),
     ("isolated", _isolated),
 )
 

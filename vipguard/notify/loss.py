@@ -1,15 +1,15 @@
 """What may be lost by a takeover? Counted and named as far as it can be known, never guessed to be none.
 
-The old writer acknowledged what was in its own set. Seen closed, its set is known; dead or silent, only the set it had
-when it was last seen, and whatever it wrote after that moment is unknown.
+Every other candidate may have written. Seen closed, its set is known; dead or silent, only the set it had when it was
+last seen, and whatever it wrote after that moment is unknown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.gtid import GtidSet
-from ..model.sight import Sight, epoch_of
+from ..model.sight import PeerSight, Sight, with_received
 
 SHOWN_IN_MS_S = 10.0
 
@@ -27,36 +27,38 @@ class Loss:
     unseen_s: float | None = None
 
 
-def account(have: GtidSet, sight: Sight, before: str | None) -> Loss:
-    """What this node, having `have` as it opens, lacks of what `before`, the last writer, may have acknowledged."""
-    old = sight.peers.get(before) if before is not None else None
-    if old is None:
-        return Loss("lost-none", "no other node has written")
-    seen = old.last
-    if seen is None or seen.facts is None:
-        return Loss("lost-unknown", f"{old.node.name} was never seen by this agent", old.node.name)
-    lacking, name = seen.facts.gtid.minus(have), old.node.name
-    if old.answered and seen.facts.closed:
+_WORST = ("lost-none", "lost-no-acknowledged", "lost-these", "lost-unknown")
+
+
+def account(have: GtidSet, sight: Sight, reopens: bool = False) -> Loss:
+    """What this node, having `have` as it opens, lacks of what any other candidate may have acknowledged: the worst of
+    all that can be said of one. `reopens`: it was the writer itself before, and no other opening was heard of."""
+    found = [_of(peer, have, sight, reopens) for peer in sight.peers.values()]
+    if not found:
+        return Loss("lost-none", "there is no other candidate")
+    worst = max(found, key=lambda loss: (_WORST.index(loss.rule), loss.unseen_s or 0.0))
+    lacking = GtidSet.empty(have.flavor)
+    for loss in found:
+        lacking = lacking if loss.lacking is None else lacking.union(loss.lacking)
+    return replace(worst, lacking=lacking)
+
+
+def _of(peer: PeerSight, have: GtidSet, sight: Sight, reopens: bool) -> Loss:
+    seen, name = peer.last, peer.node.name
+    if seen is None or seen.facts is None or seen.facts.flavor != have.flavor:
+        return Loss("lost-unknown", f"{name} was never seen by this agent", name)
+    lacking = with_received(peer, seen.facts).minus(have)
+    if peer.answered and seen.facts.closed:
         if lacking.is_empty:
-            return Loss(
-                "lost-none", f"{name} is closed, and this node has everything that it has", name, lacking
-            )
-        return Loss(
-            "lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking
-        )
+            return Loss("lost-none", f"{name} is closed, and this node has everything that it has", name, lacking)
+        return Loss("lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking)
+    reign = sight.good_lag
+    if reopens and reign is not None and lacking.is_empty and peer.gone_s is not None and peer.gone_s <= reign.at_s:
+        return Loss("lost-none", f"{name} was down while this node wrote, and is since", name, lacking)
     unseen_s = round(max(0.0, sight.now_s - seen.seen_at_s), 4)
-    if sight.policy.lossless and sight.marked:
+    if sight.policy.lossless and sight.marked and len(sight.peers) == 1:
         text = f"{name} acknowledged nothing that is not here: it waited for this node"
         return Loss("lost-no-acknowledged", text, name, lacking, unseen_s)
     ago = f"{unseen_s * 1000:.0f} ms" if unseen_s < SHOWN_IN_MS_S else f"{unseen_s:.0f} s"
     text = f"{name} was last seen {ago} before, {lacking.count()} transactions ahead"
     return Loss("lost-unknown", text, name, lacking, unseen_s)
-
-
-def last_writer(sight: Sight) -> str | None:
-    """The node that wrote last, by the newest epoch row; None where nobody has. To be asked as a takeover begins: once
-    it has opened, the newest row is its own."""
-    others = (*sight.peers.values(), *sight.replicas.values())
-    newest = max([sight.server, *(peer.last for peer in others)], key=epoch_of)
-    row = newest.facts.epoch if newest is not None and newest.facts is not None else None
-    return row.node if row is not None else None

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from ..model.evidence import Answer
+from ..model.ledger import Relation
 from ..model.sight import PeerSight
 
 
 class PeerClass(StrEnum):
     CLOSED = "closed"  # read-only, seen now
     DOWN = "down"  # refuses the connection, while its host answers ARP
-    LEGIT = "legit"  # open by right: epoch not below ours, open lock held, and it answers ARP for the VIP
+    LEGIT = "legit"  # open by right: not left behind by ours, open lock held, and it has the VIP or went apart from us
     OPEN_OTHERWISE = "open-otherwise"  # to be closed by the taker
     SILENT = "silent"  # everything else, also: too many connections, access denied, no greeting
     UNSEEN = "unseen"  # not asked since the takeover began
 
 
 def classify(
-    peer: PeerSight, *, since_s: float, known_epoch: int, arp: Mapping[str, bool | None], vip: str
+    peer: PeerSight, *, since_s: float, relation: Relation | None, arp: Mapping[str, bool | None], vip: str
 ) -> PeerClass:
-    """The class of a peer by evidence that began at or after `since_s`.
+    """The class of a peer by evidence that began at or after `since_s`; `relation`: this node's history to its.
 
     `arp` maps the addresses asked so far to "somebody else answered for it", None where it can't be asked on this
     link. Silence counts from before `since_s` too: it only makes the taker wait. A refusal by a host off this link
@@ -44,7 +45,7 @@ def classify(
         return PeerClass.CLOSED
     if vip not in arp:
         return PeerClass.UNSEEN
-    epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
-    if epoch >= known_epoch and seen.facts.open_lock is not None and arp[vip] is True:
+    by_right = seen.facts.open_lock is not None and relation is not Relation.AHEAD
+    if by_right and (arp[vip] is True or relation is Relation.FORKED):
         return PeerClass.LEGIT
     return PeerClass.OPEN_OTHERWISE

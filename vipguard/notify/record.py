@@ -11,12 +11,12 @@ from ..model.gtid import GtidSet
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there. `before`: the
-    node that wrote last when it began."""
+    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there. `reopens`: this
+    node wrote last when it began."""
 
     began_s: float
     boot_id: str
-    before: str | None = None
+    reopens: bool = False
     claims: Mapping[str, int] = field(default_factory=dict)
     arp: Mapping[str, bool | None] = field(default_factory=dict)
     arp_s: float = 0.0

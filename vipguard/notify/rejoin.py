@@ -6,10 +6,12 @@ standby that has nothing the writer lacks, so that a returning node can never br
 
 from __future__ import annotations
 
+from ..model import forks
 from ..model.effect import StartReceiving, StartReplication
 from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
-from ..model.sight import PeerSight, Sight, epoch_of
+from ..model.ledger import Relation
+from ..model.sight import PeerSight, Sight
 from . import relay
 from .join import Join
 
@@ -47,7 +49,8 @@ def standby(sight: Sight) -> Join:
                 return Join("join-compare-again" if late else "join-waits", f"the source {name} {text}")
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
-    if _read_before(reference, sight):
+    compared = sight.errant is not None and not sight.errant.is_empty  # with what was here at the round before
+    if _read_before(reference, sight) and not compared:
         return Join("join-compare-again", f"{reference.node.name} was read before this node")
     return Join(
         "diverged",
@@ -61,20 +64,21 @@ def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
     writers = sight.newest_writers()
     if writers:
         return writers[0]
-    closed = [p for p in sight.peers.values() if (f := _facts(p)) is not None and f.closed and p.answered]
+    closed = [p for p in sight.peers.values() if (f := p.facts) is not None and f.closed]
     if len(closed) < len(sight.peers):
         return Join("join-waits", "no writer is seen, and not every peer answers closed")
-    best = max(closed, key=lambda p: epoch_of(p.evidence))
-    if epoch_of(best.evidence) < sight.own_epoch:
-        return Join("join-waits", "no writer is seen, and this node is of the highest epoch")
-    same = [p for p in closed if epoch_of(p.evidence) == epoch_of(best.evidence)]
-    sets = [(peer, f.gtid) for peer in same if (f := _facts(peer)) is not None]
+    if apart := sight.forked:
+        return Join("join-waits", forks.tell(apart[0], sight))
+    relations = {p.node.name: sight.relation(p) for p in closed}
+    further = [p for p in closed if relations[p.node.name] is Relation.BEHIND]
+    level = further or [p for p in closed if relations[p.node.name] is Relation.SAME]
+    sets = [(peer, f.gtid) for peer in level if (f := peer.facts) is not None]
     for peer, gtid in sets:
         if gtid.contains(facts.gtid):
             return peer
-    if all(facts.gtid.contains(gtid) for _, gtid in sets):
+    if not further and all(facts.gtid.contains(gtid) for _, gtid in sets):
         return Join("join-waits", "no writer is seen, and this node has more than every peer")
-    return same[0]
+    return level[0]
 
 
 def writer(sight: Sight) -> Join:

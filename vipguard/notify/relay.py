@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..model.effect import ExamineRelay, RescueRelay
 from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
+from ..model.ledger import Relation
 from ..model.policy import MARIADB
 from ..model.sight import PeerSight, Sight
 from .join import Join
@@ -37,7 +38,7 @@ def before_start(sight: Sight) -> Join | None:
 
 def _rescue(sight: Sight, facts: ServerFacts, left: GtidSet) -> Join | None:
     if not sight.promoted:
-        if sight.writers() or sight.peers_epoch > sight.own_epoch:
+        if sight.writers() or any(sight.relation(p) is Relation.BEHIND for p in sight.peers.values()):
             return None  # a history without them is the newer one
         sources = {channel.source_host for channel in facts.channels or ()}
         away = [p.node.name for p in sight.peers.values() if not p.answered and p.node.address not in sources]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..model.effect import Effect, Fetch, ProbePeer
 from ..model.evidence import Answer, ServerFacts
 from ..model.gtid import GtidSet
-from ..model.sight import PeerSight, Sight, epoch_of
+from ..model.sight import PeerSight, Sight
 from .record import Due, Takeover, refuse
 
 FETCH_S = 2.0  # then it is sent again, and goes on where it was
@@ -58,7 +58,7 @@ def beyond(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
     """What that replica has beyond what was drained here; None where it cannot be told. What it received and has not
     applied counts for as long as a drain may take."""
     facts = _facts(peer)
-    if facts is None or takeover.drained is None or epoch_of(peer.evidence) < sight.own_epoch:
+    if facts is None or takeover.drained is None or not sight.counts(peer):
         return None
     has = facts.gtid
     if sight.now_s - takeover.began_s < sight.policy.limits.drain_s_max:

@@ -20,7 +20,15 @@ REMEMBER_S = 2.0
 NEAR = 2000  # transactions: a replica that has to receive more first would hold every commit up for that long
 #: closed by these, the node is cut off or another may be the writer already: nobody may be told or shown what waits
 SUPERSEDED = frozenset(
-    {"isolated", "holder-isolated", "paused", "higher-epoch", "epoch-of-another", "stale-open"}
+    {
+        "isolated",
+        "holder-isolated",
+        "paused",
+        "higher-epoch",
+        "epoch-of-another",
+        "fork-not-preferred",
+        "stale-open",
+    }
 )
 
 

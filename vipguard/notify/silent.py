@@ -39,7 +39,7 @@ def await_silent(
         return refuse("silent-peer-wait", f'{names} is silent and silent_peer is "wait"')
     if not sight.witnesses:
         return refuse("silent-peer-no-witness", f"{names} is silent and no witness is configured")
-    until_s = max(silent_until_s(peer, sight) for peer in silent)
+    until_s = max(sight.silent_until_s(peer) for peer in silent)
     if sight.now_s < until_s:
         bound_s = 2 * (limits.lease_s + limits.close_s) + limits.deadline_s
         if sight.now_s - takeover.began_s > bound_s:
@@ -47,7 +47,7 @@ def await_silent(
             return refuse("silent-peer-alive", text)
         text = f"{names} is silent: waiting until it has closed itself"
         return Due("silent-peer", text, ready().effects)
-    if not _witnessed(sight):
+    if not sight.witnessed:
         text = f"{names} is silent and no witness answers: this node may be the one that is cut off"
         return Due("silent-peer-unwitnessed", text, within_s=limits.lease_s + limits.close_s)
     if takeover.arp.get(sight.policy.vip.ip) is True:
@@ -83,16 +83,3 @@ def _fence(takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Cal
         return Due("fence-unwitnessed", text, ready().effects, within_s=2 * limits.lease_s)
     effects = tuple(FencePeer(fence.deadline_s, peer.node.name) for peer in due)
     return Due("fence", f"putting {names} out by {fence.command}", (*effects, *ready().effects))
-
-
-def silent_until_s(peer: PeerSight, sight: Sight) -> float:
-    """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have come,
-    which is up to one interval of looking after the last one that did."""
-    limits = sight.policy.limits
-    alive_s = max(sight.watching_since_s, peer.alive_s or 0.0)
-    return alive_s + max(limits.probe_s, sight.policy.vip.advert_s) + limits.lease_s + limits.close_s
-
-
-def _witnessed(sight: Sight) -> bool:
-    lease_s = sight.policy.limits.lease_s
-    return any(at_s is not None and sight.now_s - at_s < lease_s for at_s in sight.witnesses.values())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..model import forks
 from ..model.effect import (
     AskArp,
     Care,
@@ -28,6 +29,8 @@ from ..model.effect import (
     StopReceiving,
 )
 from ..model.evidence import Answer, EpochRow
+from ..model.gtid import GtidSet
+from ..model.ledger import Opening, Relation
 from ..model.memory import KeptLag
 from ..model.sight import PeerSight, Sight
 from . import replicas
@@ -44,17 +47,13 @@ ADVERTS_MISSED = 3.0  # what a VRRP backup waits before it takes over (RFC 5798,
 
 
 def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
-    """Every peer's class by what was seen since this takeover began.
-
-    An epoch that was only ever reserved, by a takeover that gave up, makes no sitting writer less legit.
-    """
-    done = sight.memory.completed
+    """Every peer's class by what was seen since this takeover began."""
     found = {}
     for name, peer in sight.peers.items():
         found[name] = classify(
             peer,
             since_s=takeover.began_s,
-            known_epoch=max(sight.own_epoch, done.epoch if done is not None else 0),
+            relation=sight.relation(peer),
             arp=takeover.arp,
             vip=sight.policy.vip.ip,
         )
@@ -70,7 +69,7 @@ def due(takeover: Takeover, sight: Sight) -> Due:
     if takeover.veto is not None:
         return refuse("hook-veto", takeover.veto)
     found = classes(takeover, sight)
-    for stage in (_claim, _judge, _await_silent):
+    for stage in (_claim, _apart, _judge, _await_silent):
         step = stage(takeover, sight, found)
         if step is not None:
             return step
@@ -125,15 +124,29 @@ def _judge(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         text = f"{legit[0]} has the VIP too, and may be about to lose it"
         return Due("peer-leaving", text, effects, within_s=2 * limits.deadline_s)
     if legit:
-        return refuse(
-            "peer-legit", f"{legit[0]} is the writer by right: open, its lock held, and it has the VIP"
-        )
+        return refuse("peer-legit", f"{legit[0]} is the writer by right: open, and its lock held")
     to_close = [name for name, kind in found.items() if kind is PeerClass.OPEN_OTHERWISE]
     if to_close:
         bound_s = limits.close_s + 2 * limits.deadline_s
         care = Care.SPARE if sight.policy.lossless else Care.NONE
         effects = tuple(ClosePeer(bound_s, name, care) for name in to_close)
         return Due("close-peers", f"closing {', '.join(to_close)}", effects, within_s=2 * bound_s)
+    return None
+
+
+def _apart(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
+    """Of two histories that went apart no taker chooses: only the operator, or what both did while they were open. And
+    who has what the node lacks that goes on from here does not even close that one."""
+    if sight.promoted:
+        return None
+    apart = [peer for peer in sight.forked if found.get(peer.node.name) is PeerClass.CLOSED]
+    if apart:
+        return refuse("forked", forks.tell(apart[0], sight))
+    for name, peer in sight.peers.items():
+        alone = sight.alone(peer)
+        behind = name in found and sight.relation(peer) is Relation.BEHIND
+        if behind and alone is not None and not alone.is_empty:
+            return refuse("diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}")
     return None
 
 
@@ -198,24 +211,30 @@ def reserve(takeover: Takeover, sight: Sight) -> Remember:
     """The epoch, written before the IO thread is stopped: without it a new agent could not tell why it stands."""
     good, boot_id = sight.good_lag, takeover.boot_id
     reserved = _epoch(takeover, sight)
-    lag = KeptLag(boot_id, good.at_loss_s, good.source_s) if good is not None else sight.memory.lag
+    lag = KeptLag(boot_id, good.lag_s, good.at_s) if good is not None else sight.memory.lag
     return Remember(2.0, replace(sight.memory, epoch=reserved, lag=lag, stopped=boot_id, open=True))
 
 
 def _ahead(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> str | None:
-    """A closed peer of our epoch or a later one that has more than was drained: seen only after receiving stopped."""
+    """A closed peer that has more than was drained, and counts: seen only after receiving stopped."""
     for name, kind in found.items():
-        seen = sight.peers[name].evidence
-        if kind is not PeerClass.CLOSED or seen is None or seen.facts is None or takeover.drained is None:
+        if kind is not PeerClass.CLOSED or takeover.drained is None:
             continue
-        epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
-        if epoch >= sight.own_epoch and not takeover.drained.contains(seen.facts.gtid):
+        if _lacks(sight.peers[name], sight, takeover.drained) is not None:
             return name
     return None
 
 
+def _lacks(peer: PeerSight, sight: Sight, have: GtidSet) -> GtidSet | None:
+    """What that closed peer has and must come here; None: nothing. The operator who promotes this node has chosen."""
+    if sight.promoted and sight.apart(peer):
+        return None
+    lacking = sight.lacks(peer, have)
+    return None if lacking is None or lacking.is_empty else lacking
+
+
 def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
-    """Have what any reachable node of our epoch or a later one has, stop receiving, apply the rest."""
+    """Have what any reachable node has that no opening left behind, stop receiving, apply the rest."""
     limits = sight.policy.limits
     mine = sight.server.facts.gtid if sight.server and sight.server.facts else None
     if mine is None:
@@ -223,13 +242,11 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
     beside = _beside(takeover, sight, found)
     if not takeover.stopped:
         for name, kind in found.items():
-            seen = sight.peers[name].evidence
-            if kind is not PeerClass.CLOSED or seen is None or seen.facts is None or name in beside:
+            if kind is not PeerClass.CLOSED or name in beside:
                 continue
-            epoch = seen.facts.epoch.epoch if seen.facts.epoch else 0
             have = mine if takeover.received is None else mine.union(takeover.received)
-            if epoch >= sight.own_epoch and not have.contains(seen.facts.gtid):
-                receive = Receive(1.0, seen.facts.gtid)
+            if (lacking := _lacks(sight.peers[name], sight, have)) is not None:
+                receive = Receive(1.0, lacking)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
         stop: tuple[Effect, ...] = (StopReceiving(STOP_S),) if takeover.remembered else ()
         stop = (*stop, *replicas.looks(takeover, sight))  # a planned move has not asked them yet
@@ -274,7 +291,8 @@ def _open(takeover: Takeover, sight: Sight, reserved: int) -> Due:
         if seen is not None and seen.facts is not None and seen.facts.claim_lock != connection:
             return refuse("claim-lost", f"the claim on {name} was lost")
     row = EpochRow(reserved, sight.policy.node, takeover.boot_id)
-    effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, row, sight.lease_ends_s)
+    opening = Opening(row, overrules=sight.known_openings)
+    effect = Open(sight.policy.limits.deadline_s * 2, takeover.opener, opening, sight.lease_ends_s)
     return Due(
         "open", f"opening with epoch {reserved}", (effect,), within_s=sight.policy.limits.deadline_s * 3
     )

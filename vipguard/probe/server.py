@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from ..errors import Absent, CouldNotLook, Silent, VipguardError
 from ..model.evidence import Answer, Channel, Mark, SemiSync, ServerEvidence, ServerFacts
+from ..model.ledger import Ledger
 from ..model.policy import Policy
-from ..session import Deadline, Dialect, Lost, Session, dialect_of, heartbeat, semi_sync
+from ..session import Deadline, Dialect, Lost, Session, dialect_of, heartbeat, ledger, semi_sync
 from ..session.dialect import Columns
 from ..session.wire import Row
 
@@ -44,7 +45,8 @@ class ServerProbe:
         self._columns: Columns | None = None
         self._more: tuple[str, ...] = ()
         self._has_semi_sync = False
-        self._has_beats = False
+        self._has_beats = self._has_ledger = False
+        self._ledger, self._fingerprint = Ledger(), ""
 
     def look(self, deadline_s: float, now: Callable[[], float], channels: bool = True) -> ServerEvidence:
         """One round within `deadline_s` in all. Never raises for what the world does.
@@ -108,8 +110,8 @@ class ServerProbe:
         session = self._session or self._begin(deadline)
         if (signs := self._signs()) != self._signed:
             self._sign(session, signs, deadline)
-        if not self._has_beats and self._policy.limits.heartbeat_s:
-            self._expect_beats(session, deadline)
+        if not self._has_ledger or (not self._has_beats and self._policy.limits.heartbeat_s):
+            self._expect_tables(session, deadline)
         dialect = self._dialect
         wanted = (self._statement, *self._more, *((dialect.channels,) if channels else ()))
         rows, *others = session.ask(wanted, deadline)
@@ -124,6 +126,10 @@ class ServerProbe:
             at = self._columns
             seen = tuple(dialect.read_channel(row, at, said.gtid) for row in status) if at else ()
         acks, mark = self._read_more(session, others)
+        if self._has_ledger and said.openings != self._fingerprint:
+            words = ledger.read(session.literal, self._policy.cluster)
+            self._ledger, self._fingerprint = ledger.read_rows(session.ask((words,), deadline)[0]), said.openings
+        told = [channel.io_beats for channel in seen or () if channel.io_beats is not None]
         return ServerFacts(
             flavor=session.flavor,
             version=session.version,
@@ -147,13 +153,16 @@ class ServerProbe:
             reads=said.reads,
             certificate_until_s=session.certificate_until_s,
             beats=said.beats,
+            ledger=self._ledger if self._has_ledger else None,
+            io_beats=sum(told) if told else said.io_beats,
         )
 
-    def _expect_beats(self, session: Session, deadline: Deadline) -> None:
-        """A server whose accounts are of an older version has no table for them yet: it is asked for each time."""
-        self._has_beats = session.ask((heartbeat.THERE,), deadline)[0][0][0] == b"1"
-        if self._has_beats:
-            self._statement = self._dialect.facts(session.literal, self._policy, beats=True)
+    def _expect_tables(self, session: Session, deadline: Deadline) -> None:
+        """A server whose accounts are of an older version has not all tables yet: they are asked for each time."""
+        beats, openings = session.ask((heartbeat.THERE, ledger.THERE), deadline)
+        self._has_beats = bool(self._policy.limits.heartbeat_s) and beats[0][0] == b"1"
+        self._has_ledger = openings[0][0] == b"1"
+        self._statement = self._dialect.facts(session.literal, self._policy, self._has_beats, self._has_ledger)
 
     def _read_more(self, session: Session, answers: list[list[Row]]) -> tuple[SemiSync | None, Mark | None]:
         """What was asked under lossless. A server without semi-sync is asked each time whether it has it by now."""
@@ -173,8 +182,9 @@ class ServerProbe:
         self._signed = ()
         self._dialect = dialect_of(session.flavor)
         self._columns = None
-        self._has_beats = False
-        self._statement = self._dialect.facts(session.literal, self._policy, beats=False)
+        self._has_beats = self._has_ledger = False
+        self._ledger, self._fingerprint = Ledger(), ""
+        self._statement = self._dialect.facts(session.literal, self._policy, beats=False, openings=False)
         self._more = ()
         if self._policy.lossless:
             words = semi_sync.words_of(session.flavor)

@@ -67,6 +67,17 @@ CREATE TABLE IF NOT EXISTS vipguard.heartbeat (
     since_at DATETIME(6) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
 """
+LEDGER_TABLE = """\
+CREATE TABLE IF NOT EXISTS vipguard.opening (
+    cluster VARCHAR(64) NOT NULL,
+    epoch BIGINT UNSIGNED NOT NULL,
+    node VARCHAR(64) NOT NULL,
+    boot_id VARCHAR(36) NOT NULL,
+    opened_at DATETIME(6) NOT NULL,
+    overrules TEXT NOT NULL,
+    PRIMARY KEY (cluster, epoch, node, boot_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii;
+"""
 
 
 def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str:
@@ -87,6 +98,7 @@ def accounts_sql(policy: Policy, flavor: Flavor, *, with_passwords: bool) -> str
         _head(policy, flavor),
         _before(flavor),
         f"-- what survives of a takeover: who opened last\nCREATE DATABASE IF NOT EXISTS vipguard;\n{EPOCH_TABLE}",
+        f"-- every opening, and what it overrules: whose history goes on from whose\n{LEDGER_TABLE}",
         f"-- under lossless: since when the writer waits for its standby\n{MARK_TABLE}",
         f"-- the operator's word: who is out of the election, until when and why\n{MAINTENANCE_TABLE}",
         f"-- the writer's clock, for the replicas' lag\n{HEARTBEAT_TABLE}",

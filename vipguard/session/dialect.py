@@ -13,7 +13,7 @@ from ..model.gtid import GtidSet
 from ..model.heartbeat import Beats
 from ..model.maintenance import Maintenance
 from ..model.policy import MARIADB, MYSQL, Flavor, Policy
-from . import heartbeat
+from . import heartbeat, ledger
 from .wire import Row
 
 NO_SUCH_THREAD = 1094
@@ -38,6 +38,8 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    openings: str  # the ledger's fingerprint
+    io_beats: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Columns:
     sql_errno: int
     sql_error: int
     uses_gtid: int
+    io_beats: int | None = None  # MySQL's status does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Dialect:
     closed: str
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
+    io_beats: str  # where the channels do not tell
     channels: str
     channel_columns: tuple[str, ...]
     close: str
@@ -85,9 +89,9 @@ class Dialect:
         """
         return f"SET GLOBAL read_only = IF(UNIX_TIMESTAMP(NOW(6)) < {until_s:.6f}, 0, 1)"
 
-    def facts(self, quote: Callable[[str], str], policy: Policy, beats: bool) -> str:
+    def facts(self, quote: Callable[[str], str], policy: Policy, beats: bool, openings: bool) -> str:
         """One SELECT for everything but the channels; read its row with `read_facts`. `beats`: the heartbeat too, whose
-        table must be there."""
+        table must be there. `openings`: and the ledger's fingerprint, likewise."""
         cluster, claim_lock, open_lock = policy.cluster, policy.claim_lock, policy.open_lock
         moves = " ".join(
             f"WHEN IS_USED_LOCK({quote(policy.move_lock(node.name))}) IS NOT NULL THEN {quote(node.name)}"
@@ -107,7 +111,8 @@ class Dialect:
             f" (SELECT GROUP_CONCAT(CONCAT_WS(CHAR(31), m.node, m.since_s, IFNULL(m.until_s, ''), m.reason)"
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
-            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE}"
+            f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
+            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -130,6 +135,8 @@ class Dialect:
             fit_lock=None if row[13] is None else int(row[13]),
             reads=frozenset(_text(row[14]).split(",")) if row[14] else frozenset(),
             beats=heartbeat.read(row[15], row[16]),
+            openings=_text(row[17]),
+            io_beats=None if row[18] is None else int(float(row[18])),
         )
 
     def own_gtid(self) -> str:
@@ -152,7 +159,8 @@ class Dialect:
 
     def locate(self, names: Sequence[str]) -> Columns:
         """Raises ValueError when the server lacks a column."""
-        return Columns(*(names.index(name) for name in self.channel_columns))
+        beats = names.index("Slave_received_heartbeats") if "Slave_received_heartbeats" in names else None
+        return Columns(*[*(names.index(name) for name in self.channel_columns), beats])  # type: ignore[arg-type]
 
     def read_channel(self, row: Row, at: Columns, own: GtidSet) -> Channel:
         """`own` was read before the row: so `applied` may be late, and is never early."""
@@ -177,6 +185,7 @@ class Dialect:
             io_error=_text(row[at.io_error]),
             sql_errno=_int(row[at.sql_errno]),
             sql_error=_text(row[at.sql_error]),
+            io_beats=None if at.io_beats is None else _int(row[at.io_beats]),
         )
 
 
@@ -210,6 +219,7 @@ _DIALECTS: dict[str, Dialect] = {
         closed="@@global.read_only",
         gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
         uuid="''",
+        io_beats="NULL",
         channels="SHOW ALL SLAVES STATUS",
         channel_columns=(
             "Connection_name", "Master_Host", "Master_Port", "Slave_IO_Running", "Slave_SQL_Running",
@@ -229,6 +239,7 @@ _DIALECTS: dict[str, Dialect] = {
         closed="(@@global.read_only AND @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
+        io_beats="(SELECT SUM(COUNT_RECEIVED_HEARTBEATS) FROM performance_schema.replication_connection_status)",
         channels="SHOW REPLICA STATUS",
         channel_columns=(
             "Channel_Name", "Source_Host", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running",
