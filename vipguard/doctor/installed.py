@@ -36,7 +36,6 @@ def judge(policy: Policy, path: str) -> Iterator[Diagnosis]:
     yield from version(said) if isinstance(said, str) else (said,)
     yield from run_time_files(policy)
     yield from fifo_reader(policy)
-    yield from running(policy)
     try:
         root = conf.read(path)
     except CouldNotLook as exc:
@@ -139,6 +138,8 @@ def fifo_reader(policy: Policy) -> Iterator[Diagnosis]:
 
 def running(policy: Policy) -> Iterator[Diagnosis]:
     """Does it run, with what is rendered, and where `vrrp.pid_file` says?"""
+    if not needed(policy):
+        return
     watch = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
     try:
         alive, here, ours = watch.look(), watch.pids().get("vrrp"), watch.has_fifo()

@@ -40,6 +40,7 @@ class KeepalivedWatch:
         self._known = False
         self._sure = False  # the one that speaks VRRP has our FIFO open
         self._search_at_s = 0.0
+        self._began_s: float | None = None
         self._epoll = select.epoll()
         self.found_by = ""
         self.others: tuple[int, ...] = ()
@@ -71,8 +72,7 @@ class KeepalivedWatch:
 
     def began_s(self) -> float | None:
         """When the one that speaks VRRP began, in seconds of CLOCK_BOOTTIME; None while none is known."""
-        fields = _stat(self._pids["vrrp"]) if "vrrp" in self._pidfds else None
-        return int(fields[19]) / TICKS_PER_S if fields else None
+        return self._began_s if "vrrp" in self._pidfds else None
 
     def stands(self) -> bool:
         """Is it stopped? Then it lives, keeps what it has, and does nothing."""
@@ -112,7 +112,8 @@ class KeepalivedWatch:
         self._pidfds[role], self._pids[role] = pidfd, pid
         self._epoll.register(pidfd, select.EPOLLIN)
         if role == "vrrp":
-            self.found_by = found_by
+            self.found_by, fields = found_by, _stat(pid)
+            self._began_s = int(fields[19]) / TICKS_PER_S if fields else None
 
     def _search(self) -> None:
         """The one that has our FIFO open is ours, whatever a pid file names: several keepalived may run on a host."""
