@@ -38,6 +38,8 @@ def keep(draft: Draft) -> None:
     if facts is None or not facts.channels or world.server is None or not isinstance(world.phase, Resting | Writing):
         return
     asked_s = world.server.asked_at_s
+    if asked_s == world.trying.seen_s:
+        return  # most steps come of something else
     if asked_s < world.phase.since_s or asked_s <= max(world.joined_s, world.trying.tried_s) or _acts(world):
         return
     _see_who(draft, facts, asked_s)
@@ -63,7 +65,10 @@ def pause_s(tries: int) -> float:
 
 def tried(draft: Draft) -> None:
     """A START is on its way."""
-    trying = draft.world.trying
+    world, trying = draft.world, draft.world.trying
+    if world.server is not None and world.server.facts is not None:  # by which it may be started now
+        about, ids = _about(draft.sight, world.server.facts)
+        trying = replace(trying, about=about, ids=ids)
     sent = replace(trying, tries=trying.tries + 1, tried_s=draft.now_s, ran_since_s=None, stands=False)
     draft.set(trying=sent)
 
@@ -90,7 +95,7 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
     kept = world.threads
     if kept is not None and (kept.boot_id, kept.process) != (world.boot_id, facts.process):
         kept = None
-    before, trying = kept, world.trying
+    trying = world.trying
     if kept is None and any(channel.io != "stopped" for channel in channels):
         kept = KeptThreads(world.boot_id, facts.process)
     ran_s = trying.io_ran_s if trying.process == facts.process else None
@@ -104,10 +109,7 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
         draft.note("rejoin", "stopped-by-hand", "warning", text=words(facts))
     searching = any(channel.io == "connecting" for channel in channels)
     seen = replace(trying, process=facts.process, io_ran_s=ran_s, searching=searching, sql=sql, seen_s=asked_s)
-    if seen != trying:
-        draft.set(trying=seen)
-    if kept != before or kept != world.threads:
-        draft.set(threads=kept)
+    draft.set(trying=seen, threads=kept)
 
 
 def _by_hand(draft: Draft, facts: ServerFacts, ran_s: float | None) -> bool:
@@ -151,7 +153,7 @@ def _see_whether_it_stays(draft: Draft, facts: ServerFacts, asked_s: float) -> N
     restarted = any(new < old for new, old in zip(ids, trying.ids, strict=False)) and len(ids) == len(trying.ids)
     if about != trying.about or restarted:
         trying = replace(trying, about=about, tries=0)
-    trying = replace(trying, ids=ids)
+    trying = replace(trying, ids=ids, seen_s=asked_s)
     if all(stopped.runs(channel) for channel in channels):
         if trying.stands and trying.failed:
             trying = replace(trying, tries=0)  # somebody else started it
