@@ -44,6 +44,7 @@ STATUS: dict[str, Any] = {
             "diverged": None, "damped_s": 0.0, "losses": 2, "duplicate": [], "disk_free_bytes": 5e9,
             "disk_writable": True, "threads": [{"channel": "", "io": "running", "sql": False, "applied": True}],
             "semi_sync": {"waiting": 0, "commits_wait_s": 0.0, "solo": False},
+            "stood_down": {"since_s": 1_700_000_001, "by": "root", "reason": "", "readable": True},
         },
         {"node": "db2", "server": "silent", "certificate_until_s": 1_800_000_000.0},
     ],

@@ -22,6 +22,7 @@ from vipguard.lab.watch import Watcher
 RUN = "/run/vipguard"
 FIFO = f"{RUN}/vrrp.fifo"
 TRACK = f"{RUN}/eligible"
+STOOD_DOWN = "/var/lib/vipguard/stood-down"
 #: Short enough for tests that wait for them; the rest are the defaults that operators have.
 SETTINGS: dict[str, Any] = {
     "limits": {"hang_s": 1.0, "drain_s_max": 2.0, "lag_s_max": 10.0},
@@ -38,6 +39,8 @@ def vrrp_state(node: Node) -> str:
 def make_ready(lab: Lab) -> None:
     """A healthy pair, its standby's keepalived ready to take over; with fresh data where histories went apart."""
     lab.heal()
+    for node in lab.nodes.values():
+        node.path(STOOD_DOWN).unlink(missing_ok=True)
     lab.client_space.run(["ip", "neigh", "flush", "all"], check=False)
     try:
         lab.restart_dead()

@@ -95,6 +95,7 @@ WRONG: dict[str, dict[str, str | None]] = {
     "VipguardMaintenanceTooLong": {
         f'vipguard_maintenance_since_timestamp_seconds{{{DB2},scope="node"}}': "-20000",  # the tool's clock begins at 0
     },
+    "VipguardStoodDown": {f"vipguard_stood_down_since_timestamp_seconds{{{DB2}}}": "-20000"},
     "VipguardDiskNearlyFull": {f"vipguard_disk_free_bytes{{{DB2}}}": "5e8"},
     "VipguardCertificateNearItsEnd": {
         f'vipguard_peer_certificate_expiry_timestamp_seconds{{{DB1},peer="db2"}}': "1000000",

@@ -14,6 +14,7 @@ from vipguard.agent.event import (
     Heard,
     KeepalivedSeen,
     ProcessExiting,
+    StoodDownSeen,
     Tick,
     TrackSeen,
 )
@@ -55,7 +56,7 @@ class Agent(Process):
         self.at(0.01, self._start)
 
     def _start(self) -> None:
-        self._steps([TrackSeen(self.host.track), AddressSeen(self.address())])
+        self._steps([TrackSeen(self.host.track), StoodDownSeen(self.host.stood_down), AddressSeen(self.address())])
         self._rearm()
 
     # -- what comes in
@@ -98,7 +99,8 @@ class Agent(Process):
             up = host.cluster.witness_up if other is None else other.powered and not other.paused
             if up and not lost and net.both_ways(host.name, name, "ping"):
                 self._pings[address] = (now + 0.0004, now)
-        return [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard)), TrackSeen(host.track)]
+        seen = [KeepalivedSeen(self._keepalived()), Heard(pings, dict(host.heard)), TrackSeen(host.track)]
+        return [*seen, StoodDownSeen(host.stood_down)]
 
     def order(self, command: Command) -> None:
         """By its local socket."""

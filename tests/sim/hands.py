@@ -147,6 +147,18 @@ def remember(agent: Agent, effect: do.Remember) -> Steps:
     agent.host.memory = effect.memory
 
 
+def keep_word(agent: Agent, effect: do.KeepWord) -> Steps:
+    """Beside the memory on disk; an order that is there already stays."""
+    yield agent.engine.between(0.0005, 0.01)
+    if agent.host.disk_full:
+        raise Fail("no space left", refused=True)
+    there = agent.host.stood_down
+    if effect.word is not None:
+        agent.host.stood_down = there or effect.word
+    elif there is not None and there.by_hand:
+        agent.host.stood_down = None
+
+
 def address_of(agent: Agent) -> AddressEvidence:
     return AddressEvidence(agent.engine.now, agent.host.vip, agent.host.link_up)
 
@@ -189,4 +201,5 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.ShutGate: shut_gate,
     do.WriteTrack: write_track,
     do.Remember: remember,
+    do.KeepWord: keep_word,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vipguard.model.evidence import ProcessId, VrrpState
 from vipguard.model.memory import Memory
 from vipguard.model.policy import Policy
+from vipguard.model.standdown import StoodDown
 
 from .engine import Engine
 from .keepalived import Keepalived
@@ -40,6 +41,7 @@ class Host:
         self.agent: Agent | None = None
         self.follows = policy.source_of(self.node).name
         self.disk, self.memory, self.boots, self.pids = Disk(), Memory(), 1, 100 * server_id
+        self.stood_down: StoodDown | None = None
         # knobs of the faults
         self.apply_s = 0.002
         self.server_s = 0.0  # added to each statement

@@ -9,13 +9,14 @@ import pytest
 from core import PEER_FACTS, PROCESS, Core, guarded_writer, writer
 from healthy import GTIDS, POLICY, WRITER, cut_off, hung
 
-from vipguard.agent.event import AddressSeen, ProcessExiting, Reconfigured, Tick
+from vipguard.agent.event import AddressSeen, ProcessExiting, Reconfigured, StoodDownSeen, Tick
 from vipguard.agent.world import Closing, Writing
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, DiskEvidence, EpochRow
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import Fence
+from vipguard.model.standdown import StoodDown
 from vipguard.notify.handback import ROWS, Standing, why_close
 
 
@@ -85,6 +86,7 @@ def _the_host_stood_still(core: Core) -> None:
 
 
 REASONS: dict[str, Callable[[Core], None]] = {
+    "stood-down": lambda core: core.step(StoodDownSeen(StoodDown(1_700_000_000, "root"))),
     "paused": _the_host_stood_still,
     "vip-gone": _vip_leaves,
     "keepalived-dead": _keepalived_dies,

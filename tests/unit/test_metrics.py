@@ -69,6 +69,8 @@ def test_every_metric_has_a_sample_in_a_full_status() -> None:
         ("cluster_paused", {}, 1),
         ("maintenance", {}, 0),
         ("maintenance_since_timestamp_seconds", {"scope": "cluster"}, 1_700_000_000),
+        ("stood_down", {}, 1),
+        ("stood_down_since_timestamp_seconds", {}, 1_700_000_001),
         ("transitions_total", {"from": "candidate", "to": "taking"}, 1),
         ("fence_failures_total", {}, 1),
         ("garp_sent_total", {}, 5),

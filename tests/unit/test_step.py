@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -74,16 +75,75 @@ def test_a_writer_that_the_configuration_makes_a_replica_is_closed() -> None:
 @pytest.mark.parametrize(
     "memory",
     [
-        Memory(),
+        Memory(3),
         Memory(3, Completed(3, "another-boot", PROCESS)),
         Memory(3, Completed(3, "boot-1", ProcessId(1, 1))),
     ],
-    ids=["no-memory", "of-another-boot", "of-another-process"],
+    ids=["never-completed", "of-another-boot", "of-another-process"],
 )
 def test_an_open_server_that_no_memory_speaks_for_is_closed(memory: Memory) -> None:
     core = starting(memory)
     core.look()
     assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "not-taken-over"
+
+
+def _of_another(core: Core) -> None:
+    core.facts = replace(OPEN_FACTS, epoch=EpochRow(3, "db2", "boot-1"))
+
+
+def _of_another_boot(core: Core) -> None:
+    core.facts = replace(OPEN_FACTS, epoch=EpochRow(3, "db1", "boot-0"))
+
+
+def _of_nobody(core: Core) -> None:
+    core.facts = replace(OPEN_FACTS, epoch=None)
+
+
+def _a_peer_is_open(core: Core) -> None:
+    core.peer = replace(PEER_FACTS, closed=False, open_lock=None)
+
+
+def _a_peer_is_newer(core: Core) -> None:
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, epoch=EpochRow(4, "db2", "boot-2"))
+
+
+def _the_vip_is_elsewhere(core: Core) -> None:
+    core.move_vip(False)
+
+
+def test_an_open_server_whose_memory_is_lost_is_adopted_by_its_own_row() -> None:
+    """Another `paths.state`, a torn file: the row names this node and this boot, and nobody has opened since."""
+    core = starting(Memory())
+    core.look()
+    assert isinstance(core.world.phase, Writing) and core.world.phase.epoch == 3 and core.track == "1"
+    assert "epoch-row-of-this-boot" in core.rules
+    core.facts = replace(OPEN_FACTS, open_lock=None)
+    for _ in range(3):
+        core.wait(0.1)
+        core.go()
+    assert core.world.memory.completed == DONE.completed and core.world.memory.open, "remembered from here on"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_of_another, _of_another_boot, _of_nobody, _a_peer_is_open, _a_peer_is_newer, _the_vip_is_elsewhere],
+)
+def test_a_row_speaks_for_no_other_node_or_boot_and_not_beside_another_writer(change: Callable[[Core], None]) -> None:
+    core = starting(Memory())
+    change(core)
+    core.look()
+    assert isinstance(core.world.phase, Closing) and core.phase != "Writing"
+
+
+def test_a_server_that_this_agent_was_never_answered_by_is_not_killed_for_a_refusal() -> None:
+    """`mysql.socket` may be wrong in its configuration, and the server as well as ever."""
+    core = starting()
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, fit_lock=9)
+    core.facts = None
+    core.wait(3 * core.world.policy.limits.hang_s)
+    core.go()
+    assert core.phase == "Writing" and core.track == "1" and "hung-server" not in core.rules
+    assert core.world.verdict is not None and core.world.verdict.rule == "holder-server-leaving"
 
 
 def test_an_open_server_without_the_vip_is_closed_at_the_start() -> None:

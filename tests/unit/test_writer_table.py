@@ -21,6 +21,7 @@ from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Damping as DampingPolicy
 from vipguard.model.sight import GoodLag, PeerSight, Sight
+from vipguard.model.standdown import StoodDown
 from vipguard.model.verdict import Eligibility, Standing
 
 ERRANT = GtidSet.parse("mariadb", "1-1-9")
@@ -29,6 +30,7 @@ FULL_DISK = DiskEvidence(NOW_S, free_bytes=1_000_000, total_bytes=90_000_000_000
 OUT = (Maintenance(healthy.POLICY.node, 1_700_000_000, None, "new disk"),)
 MOVING = replace(healthy.SERVER, facts=replace(healthy.FACTS, moving_to="db3"))
 ALL_PAUSED = (Maintenance("*", 1_700_000_000, 1_700_003_600, ""),)
+STOOD_DOWN = StoodDown(1_700_000_000, "root", "two writers")
 PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
 NO_PEER_FIT = {"db2": replace(WRITER.peers["db2"], eligible=False)}
@@ -58,6 +60,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "process-unknown": with_facts(STANDBY, process=None),
         "keepalived-dead": replace(STANDBY, keepalived=DEAD_KEEPALIVED),
         "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
+        "stood-down": replace(STANDBY, stood_down=STOOD_DOWN),
         "maintenance": replace(STANDBY, maintenance=OUT),
         "cluster-paused": replace(STANDBY, maintenance=ALL_PAUSED),
         "parked": replace(STANDBY, parked=PARKED),
@@ -104,11 +107,13 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
         "takeover-copy-unfinished": replace(TAKER, copying="a fresh copy of db2 was broken off"),
+        "takeover-stood-down": replace(TAKER, stood_down=STOOD_DOWN),
         "takeover-maintenance": replace(TAKER, maintenance=OUT),
         "takeover-parked": replace(TAKER, parked=PARKED),
         "taking-over": TAKER,
     },
     "holder": {
+        "holder-stood-down": replace(WRITER, stood_down=STOOD_DOWN),
         "holder-paused": replace(WRITER, server=healthy.ABSENT, maintenance=ALL_PAUSED),
         "holder-server-leaving": replace(WRITER, server=healthy.ABSENT, process_lives=True),
         "holder-server-hung": healthy.hung(WRITER),
@@ -509,6 +514,7 @@ OVERRIDDEN = {
     "errant transactions": replace(STANDBY, errant=ERRANT),
 }
 NOT_OVERRIDDEN = {
+    "stood-down": replace(STANDBY, stood_down=STOOD_DOWN),
     "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
     "server-absent": replace(STANDBY, server=healthy.ABSENT),
     "server-blind": replace(STANDBY, server=healthy.BLIND),

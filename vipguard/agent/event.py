@@ -9,6 +9,7 @@ from ..model.effect import Effect
 from ..model.evidence import AddressEvidence, CopyEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
 from ..model.policy import Policy
 from ..model.reading import ReaderEvidence
+from ..model.standdown import StoodDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,13 @@ class CopySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodDownSeen:
+    """The word that this node's server is to stay closed; None where there is none."""
+
+    word: StoodDown | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reconfigured:
     policy: Policy
 
@@ -73,8 +81,9 @@ class Reconfigured:
 @dataclass(frozen=True, slots=True)
 class Command:
     """The operator's word, from the local socket: `promote` (be the writer, whatever is missing) or `solo` (every
-    other node is out for sure), `undamp` (count this node's losses of eligibility no more), or `lift` (mind the present
-    maintenance and pause no more: there is no writer to end them on)."""
+    other node is out for sure), `undamp` (count this node's losses of eligibility no more), `lift` (mind the present
+    maintenance and pause no more: there is no writer to end them on), or `stand-up` (this node's server may be opened
+    again)."""
 
     name: str
 
@@ -130,6 +139,7 @@ Event = (
     | TrackSeen
     | ReaderSeen
     | CopySeen
+    | StoodDownSeen
     | Reconfigured
     | Command
     | Did

@@ -10,7 +10,7 @@ from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, is_writer
-from . import behind, flavor
+from . import behind, flavor, standdown
 from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
@@ -21,6 +21,7 @@ from .event import (
     ProcessExiting,
     ReaderSeen,
     Reconfigured,
+    StoodDownSeen,
     Tick,
     TrackSeen,
 )
@@ -52,6 +53,8 @@ def fold(world: World, event: Event, now_s: float) -> World:
         case CopySeen(copy):
             due = True if world.copying is not None and copy is None else world.join_due
             return replace(world, copying=copy, join_due=due)
+        case StoodDownSeen(word):
+            return standdown.see(world, word)
         case Reconfigured(policy):
             peers = {node.name: world.peers.get(node.name, PeerSight(node)) for node in policy.peers}
             peers = {node.name: replace(peers[node.name], node=node) for node in policy.peers}
@@ -85,7 +88,9 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if world.server is not None and evidence.asked_at_s < world.server.asked_at_s:
         return world
     silent_since_s = unseen_since_s = None
-    leaving = evidence.answer is Answer.ABSENT and world.process_lives
+    # a refusal where this agent was never answered may be its configuration's: it kills nobody
+    answered_once = world.server_before is not None or (world.server is not None and world.server.answered)
+    leaving = evidence.answer is Answer.ABSENT and world.process_lives and answered_once
     if evidence.answer is Answer.SILENT or leaving:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
     if evidence.answer in (Answer.SILENT, Answer.BLIND):

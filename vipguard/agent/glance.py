@@ -26,7 +26,7 @@ from ..probe.keepalived import KeepalivedWatch
 from ..probe.reach import Reach
 from ..probe.server import ServerProbe
 from ..session import Connector, Tls, boottime_s
-from ..state import mark
+from ..state import mark, standdown
 from .event import Heard
 from .fold import fold, see_address, see_peer, see_server
 from .world import World, begin
@@ -66,6 +66,7 @@ def glance(policy: Policy, wanted: Wanted, local_s: float, peers_s: float) -> Gl
     now, blind = boottime_s, dict[str, str]()
     world = begin(policy, "", now(), Memory())
     world = replace(world, copying=mark.look(policy.paths.copy_mark))
+    world = replace(world, stood_down=standdown.look(policy.paths.stood_down))
     try:
         world = see_address(world, procnet.look(policy.vip.interface, policy.vip.ip, now))
     except CouldNotLook as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from ..act import address as act_address
@@ -39,7 +40,7 @@ from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
-from ..state import store
+from ..state import standdown, store
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -335,8 +336,17 @@ class Hands:
         track_file.write(self.policy.paths.track_file, cast(track_file.Value, effect.value))
 
     def remember(self, effect: do.Remember) -> None:
-        store.save(self.policy.paths.state_file, self.policy.cluster, self.policy.node, effect.memory)
+        whose, vip = (self.policy.cluster, self.policy.node), str(self.policy.vip.ip)
+        store.save(self.policy.paths.state_file, *whose, effect.memory, vip)
         self._remembered_s = self._now()
+
+    def keep_word(self, effect: do.KeepWord) -> None:
+        """Of the agent's own accord: an order that is there meanwhile is left alone."""
+        path, word = self.policy.paths.stood_down, effect.word
+        if word is not None:
+            standdown.put(path, replace(word, since_s=word.since_s or int(time.time())), over=False)
+        elif (there := standdown.look(path)) is not None and there.by_hand:
+            standdown.remove(path)
 
     def say_goodbye(self, value: str | None) -> None:
         """At a clean stop: a candidate's track file says 0, a holder's stays as it is."""
@@ -383,6 +393,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.ShutGate: Hands.shut_gate,
     do.WriteTrack: Hands.write_track,
     do.Remember: Hands.remember,
+    do.KeepWord: Hands.keep_word,
     do.WriteReaderTrack: lambda hands, effect: hands.readers.write_track(effect),
     do.ResetReaders: lambda hands, effect: hands.readers.reset(effect),
     do.RemoveReader: lambda hands, effect: hands.readers.remove(effect),

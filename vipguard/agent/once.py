@@ -104,6 +104,18 @@ def reconcile(policy: Policy, within_s: float) -> str:
     """One reconcile, bounded by `within_s` seconds. Returns what was done in a sentence; raises CouldNotDo."""
     if answer := _wake(policy):
         return f"the agent answers ({answer}) and was woken"
+    return _reconcile(policy, within_s)
+
+
+def wake_or_reconcile(policy: Policy, within_s: float) -> str | None:
+    """What the agent answers; None where none does, and one reconcile was made. Raises CouldNotDo."""
+    answer = _wake(policy)
+    if answer is None:
+        _reconcile(policy, within_s)
+    return answer
+
+
+def _reconcile(policy: Policy, within_s: float) -> str:
     lock = Lock(policy.paths.agent_lock)
     try:
         mine = lock.take()
@@ -134,7 +146,8 @@ def _wake(policy: Policy) -> str | None:
 def _wants_to_open(world: World) -> bool:
     vip = world.address is not None and world.address.vip_present
     facts = world.server.facts if world.server else None
-    return isinstance(world.phase, Resting) and vip and facts is not None and facts.closed
+    may = world.stood_down is None
+    return may and isinstance(world.phase, Resting) and vip and facts is not None and facts.closed
 
 
 def _settle(policy: Policy, within_s: float, *, may_open: bool) -> World:

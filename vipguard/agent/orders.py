@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..model.effect import Remember
 from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
-from . import damping
+from . import damping, standdown
 from .draft import Draft
 from .world import Invited, Resting, Taking, World, Writing
 
@@ -20,10 +20,12 @@ REMEMBER_S = 2.0
 def obey(draft: Draft, command: str) -> None:
     """`promote` overrides what keeps this node from taking over, for a minute; `solo` is written to the memory;
     `undamp` forgets the losses for which the node is parked; `lift` disregards the present rows of maintenance for as
-    long as this agent runs."""
+    long as this agent runs; `stand-up` ends the word by which the server stays closed."""
     if command == "promote":
         draft.note("ordered", "promoted-by-operator", "warning", seconds=PROMOTED_S)
         draft.set(promoted_until_s=draft.now_s + PROMOTED_S, hold_off=None)
+    elif command == "stand-up":
+        standdown.end(draft)
     elif command == "undamp":
         damping.lift(draft)
     elif command == "lift":
@@ -38,6 +40,7 @@ def obey(draft: Draft, command: str) -> None:
 def keep(draft: Draft) -> None:
     """On the tick: the last good lag goes to disk now and then, and solo ends when another node is back. A takeover
     whose completion did not get there is written again: by it the next agent knows an open server for its own."""
+    standdown.keep(draft)
     world, memory = draft.world, draft.world.memory
     if isinstance(world.phase, Taking | Invited):
         return  # the takeover has its own
@@ -65,10 +68,9 @@ def keep(draft: Draft) -> None:
     known = world.process is not None or memory.completed is None or memory.completed.epoch != _epoch(world)
     if isinstance(world.phase, Writing) and known:
         done = Completed(world.phase.epoch, world.boot_id, world.process)
-        if memory.completed != done:
-            draft.send(
-                Remember(REMEMBER_S, replace(memory, epoch=max(memory.epoch, done.epoch), completed=done))
-            )
+        if memory.completed != done or not memory.open:
+            epoch = max(memory.epoch, done.epoch)
+            draft.send(Remember(REMEMBER_S, replace(memory, epoch=epoch, completed=done, open=True)))
     if (
         isinstance(world.phase, Writing)
         and memory.solo

@@ -24,6 +24,7 @@ from ..model.effect import (
     FencePeer,
     Fetch,
     FindDuplicate,
+    KeepWord,
     KillServer,
     Look,
     MarkWriter,
@@ -54,7 +55,7 @@ from ..model.effect import (
 from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..notify.takeover import Takeover
-from . import duplicate, hooks, ledger, move, phases, readers, threads
+from . import duplicate, hooks, ledger, move, phases, readers, standdown, threads
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -152,6 +153,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             draft.forget("memory")
             if reserving:
                 _record(draft, reserved=effect.memory.epoch, remembered=True)
+        case KeepWord(), _:
+            standdown.kept(draft, effect)
         case ExamineRelay() | RescueRelay(), RelayEvidence():
             _relay(draft, effect, result)
         case StartReplication() | StartReceiving(), _:
@@ -308,6 +311,8 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
         case WriteTrack():
             draft.set(track=None)
             draft.say("track-file", "track-file-unwritable", "error", reason=failure.text)
+        case KeepWord():
+            draft.say("word", "stand-down-unwritable", "error", reason=failure.text)
         case Remember() if not isinstance(phase, Taking):
             draft.say("memory", "memory-unwritable", "error", reason=failure.text)
         case _ if isinstance(effect, AGAIN) and not failure.refused:

@@ -25,7 +25,7 @@ from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
 from ..state.recent import Recent
-from . import readers, story
+from . import predecessor, readers, story
 from .alerts import Alerts
 from .control import Control
 from .event import Command, Did, Event, Reconfigured, Tick
@@ -38,6 +38,7 @@ from .world import Closing, Handing, Taking, World, Writing, begin, wake_s
 
 EXIT_POLL_S = 0.01  # how often a holder's server process is looked at: the kernel flags its end at once
 GOODBYE_S = 2.0  # how long a one-shot waits for the alerts that it gave
+#: What only a restart takes up. Those of `predecessor.IDENTITY` are refused there while this node writes.
 RESTART_KEYS = ("cluster", "node", "vip", "nodes", "mysql", "paths", "durability")
 _log = get_logger("agent")
 
@@ -57,7 +58,7 @@ class Runtime:
         self._mailbox: collections.deque[Did] = collections.deque()
         self._wake = Wake()
         os.makedirs(policy.paths.run, mode=0o750, exist_ok=True)
-        os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
+        predecessor.take_up(policy, boot_id(), resident=resident)
         self.recent = Recent(policy.paths.journal, policy.node)
         self.journal = Journal(policy.paths.journal, self.recent if resident else None)
         self.story = story.Story(self.journal.put)
@@ -179,9 +180,7 @@ class Runtime:
             keys = [key for key in RESTART_KEYS if getattr(policy, key) != getattr(self.world.policy, key)]
             keys += ["reader"] if readers.fixed(policy) != readers.fixed(self.world.policy) else []
             if keys:
-                raise CouldNotDo(
-                    f"{', '.join(keys)} changed: restart the agent to take that up, which harms no writer"
-                )
+                raise CouldNotDo(predecessor.changed(keys))
             self.watch.follow(policy)
         except Exception as exc:  # whatever is wrong with a file, the guard goes on with the old one
             _log.error("reload", rule="configuration-refused", reason=str(exc))
@@ -206,7 +205,7 @@ class Runtime:
             return self.status()
         if command == "stories":
             return self.recent.text
-        if command in ("promote", "solo", "undamp", "lift"):
+        if command in ("promote", "solo", "undamp", "lift", "stand-up"):
             self._commands.append(Command(command))
             self._wake_at_s = self.now()
             return f"ok {command}"

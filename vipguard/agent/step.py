@@ -21,6 +21,7 @@ from ..notify.takeover import Takeover, due
 from . import (
     duplicate,
     heartbeat,
+    inherited,
     joining,
     judge,
     ledger,
@@ -31,6 +32,7 @@ from . import (
     phases,
     readers,
     semi_sync,
+    standdown,
 )
 from .draft import Draft
 from .event import Command, Did, Event, Tick
@@ -80,7 +82,8 @@ def _starting(draft: Draft) -> None:
     peers = all(peer.evidence is not None for peer in world.peers.values())
     if world.address is None or world.server is None or not (peers or late):
         return
-    facts, sight, done = world.server.facts, draft.sight, world.memory.completed
+    facts, sight = world.server.facts, draft.sight
+    done = world.memory.completed or inherited.by_its_row(world, sight)
     if facts is None:
         _start_unseen(draft, sight, late)
         return
@@ -100,7 +103,8 @@ def _starting(draft: Draft) -> None:
     epoch = done.epoch
     if facts.epoch is not None and (facts.epoch.node, facts.epoch.boot_id) == (world.policy.node, world.boot_id):
         epoch = max(epoch, facts.epoch.epoch)  # it raised its epoch, and died before that was on its disk
-    draft.note("adopted", "takeover-completed-before", epoch=epoch)
+    known_by = "takeover-completed-before" if world.memory.completed else "epoch-row-of-this-boot"
+    draft.note("adopted", known_by, "info" if world.memory.completed else "warning", epoch=epoch)
     if facts.process is None:
         draft.note("process", "process-unknown", "warning", text="the writer's process is not known to this agent")
     draft.set(phase=Writing(epoch, None, draft.now_s), errant=None)
@@ -133,6 +137,7 @@ def _resting(draft: Draft) -> None:
     if world.copying is not None and world.copying.working and not sight.vip_here:
         why = None  # MySQL's clone empties a server only without super_read_only; read_only stays
     if why is not None:
+        standdown.opened_by_hand(draft)
         _close(draft, *why)
         return
     if not sight.vip_here:
@@ -163,7 +168,7 @@ def _kept_out(sight: Sight) -> bool:
     if sight.policy.me.is_replica:
         return True
     by_operator = sight.in_maintenance is not None or sight.paused is not None
-    return sight.parked is not None or (by_operator and not sight.promoted)
+    return sight.parked is not None or sight.stood_down is not None or (by_operator and not sight.promoted)
 
 
 def _unfit(world: World, sight: Sight) -> tuple[str, str] | None:
@@ -192,6 +197,8 @@ def _taking(draft: Draft) -> None:
         phases.abandon(draft, "paused", f"this host or its guard stood still for {world.gap_s:.3f} s")
     elif sight.isolated:
         phases.abandon(draft, "isolated", "no witness and no peer answers any more")
+    elif sight.stood_down is not None:
+        phases.abandon(draft, "stood-down", f"this node's server is to stay closed, by {sight.stood_down}", blame=False)
     elif sight.in_maintenance is not None and not sight.promoted:
         phases.abandon(draft, "maintenance", f"this node is in maintenance, by {sight.in_maintenance}")
     elif facts is not None and not facts.closed and "Open" not in world.flights and not phase.takeover.opened:
@@ -246,8 +253,14 @@ def _writing(draft: Draft) -> None:
     facts = world.server.facts if world.server else None
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
-    if facts.closed:
-        phases.rest(draft, "found-closed", "closed-by-another-hand")
+    if (facts.closed or facts.half_closed) and standdown.found_closed(draft, phase, facts):
+        if draft.world.stood_down is not None:
+            text = f"somebody closed the server ({draft.world.stood_down.reason}), so it stays closed"
+            _close(draft, standdown.RULE, text)
+    elif facts.closed:
+        phases.rest(draft, "found-closed", standdown.RULE)
+    elif phase.shut_s is not None:
+        draft.set(phase=replace(phase, shut_s=None))
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
     elif not phases.no_room(draft) and move.begin(draft, phase):

@@ -23,8 +23,17 @@ from ..probe.fifo import FifoWatch
 from ..probe.keepalived import KeepalivedWatch
 from ..probe.reach import Reach
 from ..session.process import is_exiting
-from ..state import mark
-from .event import AddressSeen, CopySeen, Event, Heard, KeepalivedSeen, ProcessExiting, TrackSeen
+from ..state import mark, standdown
+from .event import (
+    AddressSeen,
+    CopySeen,
+    Event,
+    Heard,
+    KeepalivedSeen,
+    ProcessExiting,
+    StoodDownSeen,
+    TrackSeen,
+)
 from .reader_watch import ReaderWatch
 
 BEGAN_S = 0.05  # how much later than its first line a process may seem to have begun: its time is told in hundredths
@@ -111,6 +120,7 @@ class Watch:
             Heard(answers, self._heard),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
             CopySeen(mark.look(self.policy.paths.copy_mark)),
+            StoodDownSeen(standdown.look(self.policy.paths.stood_down)),
             *(self._readers.tick() if self._readers else ()),
         ]
 
@@ -120,6 +130,7 @@ class Watch:
         seen: list[Event] = [
             TrackSeen(track_file.read(paths.track_file)),
             CopySeen(mark.look(paths.copy_mark)),
+            StoodDownSeen(standdown.look(paths.stood_down)),
         ]
         with contextlib.suppress(CouldNotLook):
             seen.append(AddressSeen(self._address.look()))

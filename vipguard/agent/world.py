@@ -24,6 +24,7 @@ from ..model.memory import KeptClean, KeptThreads, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
+from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
 
@@ -56,12 +57,14 @@ class Taking:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """Open by right. `opener` is the connection that holds the open lock; None while it must be regained. `ordered_s`:
-    since when a planned move waits for its target to come near."""
+    since when a planned move waits for its target to come near; `shut_s`: since when its server is closed, by whom is
+    not known yet."""
 
     epoch: int
     opener: int | None
     since_s: float
     ordered_s: float | None = None
+    shut_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ class World:
     `vrrp_asked_s`: when it did only to see whether keepalived follows.
     `process`: the server's, None where it is not known; `known`: the last one that was.
     `trying`: the starts of replication; `threads`: which process did replicate, and whether a hand stopped it.
+    `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
+    not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
     of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
@@ -253,6 +258,8 @@ class World:
     duplicate: Duplicate = Duplicate()
     solo_ordered: bool = False
     copying: CopyEvidence | None = None
+    stood_down: StoodDown | None = None
+    word_due: bool = False
     acks: Acks = Acks()
     track: str | None = None
     track_s: float | None = None
@@ -334,6 +341,7 @@ class World:
             commits_wait_since_s=self.acks.waiting_since_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
+            stood_down=self.stood_down,
         )
 
     def _was_writer(self) -> bool:

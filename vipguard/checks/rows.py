@@ -132,6 +132,20 @@ def _times(row: Maintenance) -> tuple[Number, ...]:
     return ("since_s", row.since_s), ("until_s", row.until_s)
 
 
+def stood_down(sight: Sight) -> Decision | None:
+    """Also of a node that the operator promotes: that is another order, and this one has to be ended first."""
+    word = sight.stood_down
+    if word is None:
+        return None
+    since: tuple[Number, ...] = (("since_s", word.since_s),) if word.since_s else ()
+    return NO, f"this node's server stays closed, by {word}: `vipguard standdown --end` here ends that", since
+
+
+def stood_down_holder(sight: Sight) -> Decision | None:
+    """A word that cannot be read is blindness, and takes nothing."""
+    return stood_down(sight) if sight.stood_down is not None and sight.stood_down.readable else None
+
+
 def copying(sight: Sight) -> Decision | None:
     return (NO, sight.copying, ()) if sight.copying else None
 

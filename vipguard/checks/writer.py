@@ -23,6 +23,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("process-unknown", rows.unless_promoted(rows.process_unknown)),
     ("keepalived-dead", rows.keepalived_dead),
     ("copy-unfinished", rows.copying),
+    ("stood-down", rows.stood_down),
     ("maintenance", rows.unless_promoted(rows.maintenance)),
     ("cluster-paused", rows.unless_promoted(rows.paused_candidate)),
     ("parked", rows.unless_promoted(rows.parked)),
@@ -64,12 +65,14 @@ TAKING: tuple[Row, ...] = (
     ("takeover-keepalived-dead", rows.keepalived_dead),
     ("takeover-isolated", rows.isolated),
     ("takeover-copy-unfinished", rows.copying),
+    ("takeover-stood-down", rows.stood_down),
     ("takeover-maintenance", rows.unless_promoted(rows.maintenance)),
     ("takeover-parked", rows.parked),
     ("taking-over", rows.yes("this node has the VIP and is taking over")),
 )
 
 HOLDER: tuple[Row, ...] = (
+    ("holder-stood-down", rows.stood_down_holder),
     ("holder-paused", rows.paused),
     ("holder-server-leaving", rows.leaving),
     ("holder-server-hung", rows.hung_holder),
@@ -148,6 +151,8 @@ NO_FAULTS = frozenset(
         "takeover-parked",
         "copy-unfinished",
         "takeover-copy-unfinished",
+        "stood-down",
+        "takeover-stood-down",
         "not-read-only",
         "recovery-block",
         "damped",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import click
 
 from .app import App, pass_app
 
+REFUSED_S = 5.0  # systemd begins the next attempt at once: the journal needs no more of them
 SWITCH_S = 0.0005  # a worker that computes lets the others on after that long, not after Python's own 5 ms
 
 
@@ -18,7 +20,8 @@ SWITCH_S = 0.0005  # a worker that computes lets the others on after that long, 
 def command(app: App) -> int:
     """Guard this node until stopped.
 
-    SIGTERM stops it and drops nothing; SIGHUP reads the configuration again. It needs root.
+    SIGTERM stops it and drops nothing; SIGHUP reads the configuration again. It needs root. It does not begin
+    where this node writes under another cluster, node or VIP than the configuration says.
 
     \b
     For example:
@@ -30,7 +33,7 @@ def command(app: App) -> int:
     from ..agent import nft_once
     from ..agent.once import guarding
     from ..agent.runtime import Runtime
-    from ..errors import CouldNotDo
+    from ..errors import ConfigError, CouldNotDo
 
     if os.geteuid() != 0:
         raise CouldNotDo("the agent needs root: it follows netlink, kills a hung server and removes a left-over VIP")
@@ -38,7 +41,12 @@ def command(app: App) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload it must not end this
     sys.setswitchinterval(SWITCH_S)
     with guarding(policy):
-        runtime = Runtime(policy)
+        try:
+            runtime = Runtime(policy)
+        except ConfigError:
+            if os.environ.get("NOTIFY_SOCKET"):
+                time.sleep(REFUSED_S)
+            raise
         runtime.on_signals(app.policy)
         nft_once.install(policy)
         try:

@@ -267,10 +267,21 @@ def _for_keepalived(app: App, name: str, reader: str | None) -> int:
         known = reading.named(policy, reader)
         interface, ip = known.interface, known.ip
     here = procnet.look(interface, ip, boottime_s).vip_present
+    if not here and reader is None and (before := _vip_before(policy)):
+        here = procnet.look(interface, before, boottime_s).vip_present
     sight = _server_alone(policy) if here else _all(policy)
     if reader is not None:
         return _say(reading.judge(policy, reader, sight, here))
     return _say(writer.for_track(sight, "holder" if here else "candidate"))
+
+
+def _vip_before(policy: Policy) -> str:
+    """The VIP that the last agent looked after, where the configuration has another by now: keepalived may hold it
+    still. "" where there is none, or it cannot be read."""
+    from vipguard.state import store
+
+    kept = store.find(policy.paths.state_file)
+    return "" if kept is None or kept.vip == str(policy.vip.ip) else kept.vip
 
 
 def _all(policy: Policy) -> Sight:
@@ -286,12 +297,19 @@ def _server_alone(policy: Policy) -> Sight:
     from vipguard.model.sight import Sight
     from vipguard.probe.server import ServerProbe
     from vipguard.session import Connector, boottime_s
+    from vipguard.state import standdown
 
     probe = ServerProbe(Connector.local(policy.mysql), policy)
     server = probe.look(min(policy.limits.deadline_s, _left_s()), boottime_s, channels=False)
     now_s = boottime_s()
+    closed = server.facts is not None and server.facts.closed  # an open one keeps the VIP until it is
     return Sight(
-        now_s, policy, server=server, address=AddressEvidence(now_s, True, True), watching_since_s=now_s
+        now_s,
+        policy,
+        server=server,
+        address=AddressEvidence(now_s, True, True),
+        watching_since_s=now_s,
+        stood_down=standdown.look(policy.paths.stood_down) if closed else None,
     )
 
 

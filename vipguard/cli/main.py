@@ -37,6 +37,7 @@ COMMANDS = {
     "render": "Print keepalived's configuration, the my.cnf part or the accounts.",
     "switchover": "Move the writer to another node on purpose.",
     "maintenance": "Take a node out of the election, or pause the cluster.",
+    "standdown": "Close this node's server and keep it closed, whoever can be reached.",
     "promote": "Make this node the writer, whatever may be missing.",
     "solo": "Say that every other node is out for sure.",
     "rejoin": "Decide about a node that went apart: accept its transactions, or make it a fresh copy.",

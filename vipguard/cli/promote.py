@@ -32,6 +32,7 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
     Exit codes: 0 this node is the writer, 1 it is not yet, 2 refused, 3 could not be asked.
     """
     from ..client import ask, status
+    from ..render.status_text import stood_down_line
 
     policy = app.policy()
     if policy.me.is_replica:
@@ -46,6 +47,9 @@ def command(app: App, force: bool, yes: bool, within_s: float) -> int:
     if holder := next((peer["node"] for peer in before["nodes"][1:] if peer["writer"]), None):
         remedy = f"`vipguard switchover --to {policy.node}` moves it here"
         click.echo(f"vipguard: {holder} is the writer by right: {remedy}; nothing was done", err=True)
+        return 2
+    if own.get("stood_down"):
+        click.echo(f"vipguard: {stood_down_line(own)}; nothing was done", err=True)
         return 2
     for line in missing(before):
         click.echo(line)

@@ -20,7 +20,7 @@ _SIGNS = {words.BAD: ("bad", "✕ "), words.ODD: ("odd", "! "), "": ("", "")}
 #: What a node is, and how its tag looks.
 _ROLES = {
     "writer": "accent", "standby": "plain", "replica": "plain", "taking over": "odd", "closing": "odd",
-    "maintenance": "odd", "open": "bad", "down": "bad", "diverged": "bad",
+    "maintenance": "odd", "stood down": "odd", "open": "bad", "down": "bad", "diverged": "bad",
     "not seen": "unseen", "not decided": "unseen",
 }  # fmt: skip
 _PHASES = {"closing": "closing", "handing": "closing", "taking": "taking over"}
@@ -52,6 +52,8 @@ def role(status: Status, node: Mapping[str, Any]) -> str:
     found = role_of(node)
     if found != "writer" and node["server"] == "answered" and (node["diverged"] or node["maintenance"]):
         return "diverged" if node["diverged"] else "maintenance"
+    if found != "writer" and node["server"] == "answered" and node.get("stood_down"):
+        return "stood down"
     if found in ("writer", "standby") or (found == "replica" and node["server"] == "answered"):
         return found
     if node["server"] != "answered":

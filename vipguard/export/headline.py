@@ -121,6 +121,8 @@ def _unfit(node: Mapping[str, Any]) -> str:
 def _operator(status: Status) -> Iterator[Said]:
     for row in status.get("maintenance") or ():
         yield Said("odd", f"{words.maintenance_line(row)}.")
+    if line := words.stood_down_line(status["nodes"][0]):
+        yield Said("odd", f"{line}.")
 
 
 def _wrong(status: Status) -> Iterator[Said]:

@@ -114,6 +114,13 @@ METRICS: tuple[Metric, ...] = (
         of.maintenance_since,
         ("scope",),
     ),
+    Metric("stood_down", "gauge", "Does this node's server stay closed by somebody's word?", of.said("stood_down")),
+    Metric(
+        "stood_down_since_timestamp_seconds",
+        "gauge",
+        "Since when it does.",
+        of.stood_down_since,
+    ),
     Metric("damped", "gauge", "Is this node parked because it flapped?", of.damped),
     Metric("eligibility_losses", "gauge", "Losses of eligibility within damping.window_s.", of.number("losses")),
     # what has happened since the agent began

@@ -76,7 +76,7 @@ def unseen(policy: Policy) -> dict[str, Any]:
     keys = (
         "server", "version", "vrrp", "vrrp_ago_s", "keepalived", "vip", "link_up", "writable", "eligibility", "rule",
         "text", "standing", "lag_s", "lag_rule", "threads", "errant", "diverged", "epoch", "track_file", "semi_sync",
-        "maintenance", "damped_s", "losses",
+        "maintenance", "stood_down", "damped_s", "losses",
     )  # fmt: skip
     nodes = [
         {**dict.fromkeys(keys), "node": node.name, "here": node is policy.me, "address": node.address,

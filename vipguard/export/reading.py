@@ -184,6 +184,12 @@ def maintenance_since(status: Status) -> Iterator[Sample]:
         yield (scope,), float(row["since_s"])
 
 
+def stood_down_since(status: Status) -> Iterator[Sample]:
+    word = _own(status).get("stood_down")
+    if word and word["since_s"]:
+        yield (), float(word["since_s"])
+
+
 def build(status: Status) -> Iterator[Sample]:
     flavor, _, version = str(_own(status).get("version") or "").partition(" ")
     yield (str(status["version"]), flavor, version), 1.0

@@ -15,6 +15,7 @@ from .gtid import GtidSet
 from .ledger import Opening
 from .memory import Memory
 from .policy import Texts
+from .standdown import StoodDown
 
 
 class Care(Enum):
@@ -406,6 +407,14 @@ class Remember(Effect):
 
     lane = "state"
     memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class KeepWord(Effect):
+    """Write down that this node's server stays closed, or (None) that the agent's own word of that ended."""
+
+    lane = "state"
+    word: StoodDown | None
 
 
 @dataclass(frozen=True, slots=True)

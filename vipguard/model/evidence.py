@@ -104,6 +104,7 @@ class ServerFacts:
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
     table for them, or they were not asked for. `ledger`: the openings; None where there is no table for them.
     `io_beats`: how many heartbeats of replication's own its IO threads have received; None where it does not tell.
+    `half_closed`: MySQL's read_only without super_read_only, which refuses all but administrators.
     """
 
     flavor: Flavor
@@ -128,6 +129,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    half_closed: bool = False
     ledger: Ledger | None = None
     io_beats: int | None = None
 

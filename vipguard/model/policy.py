@@ -220,6 +220,16 @@ class Paths:
     def copy_mark(self) -> str:
         return f"{self.state}/copy-unfinished"
 
+    @property
+    def state_at(self) -> str:
+        """Says where the agent of this boot keeps what must survive, for the next one with another `state`."""
+        return f"{self.run}/state-at"
+
+    @property
+    def stood_down(self) -> str:
+        """There while this node's server is to stay closed by somebody's word."""
+        return f"{self.state}/stood-down"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

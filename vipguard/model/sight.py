@@ -28,6 +28,7 @@ from .ledger import EpochRow, Relation, relate
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
+from .standdown import StoodDown
 
 OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
 
@@ -130,6 +131,7 @@ class Sight:
     `filtered_from`: a node whose newest opening this server's rows lack though its set has it.
     `was_writer`: the newest opening on this server is this node's own, of this server process.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    `stood_down`: somebody's word that this node's server is to stay closed.
     """
 
     now_s: float
@@ -168,6 +170,7 @@ class Sight:
     commits_wait_since_s: float | None = None
     was_writer: bool = False
     filtered_from: str | None = None
+    stood_down: StoodDown | None = None
 
     @property
     def vip_here(self) -> bool:

@@ -26,6 +26,11 @@ def _not_taken_over(standing: Standing, sight: Sight) -> str | None:
     return "the server is writable, but this node did not take over" if standing.epoch is None else None
 
 
+def _stood_down(standing: Standing, sight: Sight) -> str | None:
+    word = sight.stood_down
+    return f"the server is to stay closed, by {word}" if word is not None and word.readable else None
+
+
 def _paused(standing: Standing, sight: Sight) -> str | None:
     if standing.tick_gap_s <= sight.policy.limits.lease_s:
         return None
@@ -131,6 +136,7 @@ def open_by(peer: PeerSight, sight: Sight) -> list[Node]:
 
 ROWS: tuple[tuple[str, Callable[[Standing, Sight], str | None]], ...] = (
     ("not-taken-over", _not_taken_over),
+    ("stood-down", _stood_down),
     ("paused", _paused),
     ("vip-gone", _vip_gone),
     ("keepalived-dead", _keepalived_dead),

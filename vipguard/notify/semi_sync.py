@@ -28,6 +28,9 @@ SUPERSEDED = frozenset(
         "epoch-of-another",
         "fork-not-preferred",
         "stale-open",
+        "stood-down",
+        "holder-stood-down",
+        "closed-by-another-hand",
     }
 )
 

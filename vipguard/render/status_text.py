@@ -143,7 +143,20 @@ def head(status: Mapping[str, Any]) -> list[str]:
         reason = status["agent_reason"]
         lines.append(f"THE AGENT IS SILENT: {reason}. This is one look, without what only an agent knows.")
     lines += [maintenance_line(row) for row in status.get("maintenance") or ()]
+    lines += [line] if (line := stood_down_line(status["nodes"][0])) else []
     return lines
+
+
+def stood_down_line(own: Mapping[str, Any]) -> str:
+    """That this node's server stays closed by somebody's word, as a sentence; "" where none does."""
+    word = own.get("stood_down")
+    if not word:
+        return ""
+    if not word["readable"]:
+        return f"{own['node']} STAYS CLOSED by a word that cannot be read; `vipguard standdown --end` there ends it"
+    since = f" since {stamp(word['since_s'])}" if word["since_s"] else ""
+    reason = f": {word['reason']}" if word["reason"] else ""
+    return f"{own['node']} STAYS CLOSED{since}, by {word['by']}{reason}; `vipguard standdown --end` there ends it"
 
 
 def maintenance_line(row: Mapping[str, Any]) -> str:

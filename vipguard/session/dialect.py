@@ -40,6 +40,7 @@ class Facts:
     beats: Beats | None
     openings: str  # the ledger's fingerprint
     io_beats: int | None
+    half_closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Dialect:
 
     flavor: Flavor
     closed: str
+    half_closed: str
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
     io_beats: str  # where the channels do not tell
@@ -112,7 +114,7 @@ class Dialect:
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
             f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
-            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}"
+            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}, {self.half_closed}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -137,6 +139,7 @@ class Dialect:
             beats=heartbeat.read(row[15], row[16]),
             openings=_text(row[17]),
             io_beats=None if row[18] is None else int(float(row[18])),
+            half_closed=row[19] == b"1",
         )
 
     def own_gtid(self) -> str:
@@ -217,6 +220,7 @@ _DIALECTS: dict[str, Dialect] = {
     MARIADB: Dialect(
         flavor="mariadb",
         closed="@@global.read_only",
+        half_closed="0",
         gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
         uuid="''",
         io_beats="NULL",
@@ -237,6 +241,7 @@ _DIALECTS: dict[str, Dialect] = {
         flavor="mysql",
         # while a SET of super_read_only waits for its turn, it reads 1 alone, and nothing is in force
         closed="(@@global.read_only AND @@global.super_read_only)",
+        half_closed="(@@global.read_only AND NOT @@global.super_read_only)",
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
         io_beats="(SELECT SUM(COUNT_RECEIVED_HEARTBEATS) FROM performance_schema.replication_connection_status)",

@@ -20,16 +20,19 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class Kept:
+    """What stands in the file: whose memory it is, and the writer VIP that its agent looked after ("": not told)."""
+
     format: int
     cluster: str
     node: str
     memory: Memory
+    vip: str = ""
 
 
-def save(path: str, cluster: str, node: str, memory: Memory) -> None:
+def save(path: str, cluster: str, node: str, memory: Memory, vip: str = "") -> None:
     """Write `memory` so that a crash leaves the old or the new file. Raises CouldNotDo."""
-    data = msgspec.json.encode(_File(_FORMAT, cluster, node, memory)) + b"\n"
+    data = msgspec.json.encode(Kept(_FORMAT, cluster, node, memory, vip)) + b"\n"
     temporary = f"{path}.{threading.get_native_id()}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -63,12 +66,21 @@ def load(path: str, cluster: str, node: str) -> tuple[Memory, str]:
     except OSError as exc:
         return Memory(), f"cannot read the state file {path}: {exc.strerror}"
     try:
-        found = msgspec.json.decode(data, type=_File)
+        found = msgspec.json.decode(data, type=Kept)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         return Memory(), _set_aside(path, f"is torn or not vipguard's ({exc})")
     if (found.format, found.cluster, found.node) != (_FORMAT, cluster, node):
         return Memory(), _set_aside(path, f"belongs to node {found.node!r} of cluster {found.cluster!r}")
     return found.memory, ""
+
+
+def find(path: str) -> Kept | None:
+    """Whatever stands there, of whatever node; None where there is no file, or none that can be understood."""
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.format == _FORMAT else None
 
 
 def _set_aside(path: str, problem: str) -> str:

@@ -1,0 +1,111 @@
+"""May an agent begin with this configuration, after the one before it? A writer is not closed for a changed word.
+
+What the agent before this one kept says who this node was: the cluster, its own name, the VIP. Where it writes as
+another one, the new agent does not begin. Where only `paths.state` changed, what was kept there is carried over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..log import get_logger
+from ..model.evidence import Answer
+from ..model.memory import Completed
+from ..model.policy import Policy
+from ..probe.server import ServerProbe
+from ..session import Connector, boottime_s
+from ..session.process import is_exiting
+from ..state import store
+
+#: Who this node is: on a writer no restart takes a change of these up.
+IDENTITY = ("cluster", "node", "vip")
+LOOK_S = 0.5
+_log = get_logger("agent")
+
+
+def changed(keys: Iterable[str]) -> str:
+    """What the operator has to do for a change that a reload does not take up."""
+    keys = list(keys)
+    said = f"{', '.join(keys)} changed: restart the agent to take that up, which harms no writer"
+    refused = [key for key in keys if key in IDENTITY]
+    if not refused:
+        return said
+    return f"{said}, because it is refused for {', '.join(refused)} while this node writes: move the writer away first"
+
+
+def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
+    """Make `paths.state`, and bring what an agent of this boot kept elsewhere there. Raises ConfigError where this node
+    writes under other names than those of `policy`."""
+    before = _kept_elsewhere(policy)
+    found = store.find(policy.paths.state_file) or (store.find(f"{before}/state.json") if before else None)
+    if found is not None:
+        differing = differences(found, policy)
+        done = found.memory.completed if found.memory.open else None
+        if differing and done is not None and done.boot_id == boot_id and _may_be_open(policy, done):
+            raise ConfigError(
+                f"this node writes as {found.node} of cluster {found.cluster}"
+                + (f" behind VIP {found.vip}" if found.vip else "")
+                + f", and {policy.file or 'the configuration'} says {', '.join(differing)}: nothing was done. Change"
+                " that back, or move the writer away first (`vipguard switchover`)"
+            )
+    os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
+    if before and found is not None and (found.cluster, found.node) == (policy.cluster, policy.node):
+        _carry_over(policy, before)
+    if resident:
+        with contextlib.suppress(OSError):  # without it a later change of paths.state is judged by the row alone
+            Path(policy.paths.state_at).write_text(f"{policy.paths.state}\n", encoding="utf-8")
+
+
+def differences(found: store.Kept, policy: Policy) -> list[str]:
+    """What the configuration says of this node that its last agent did not know it as."""
+    said = []
+    if found.cluster != policy.cluster:
+        said.append(f"cluster {policy.cluster}")
+    if found.node != policy.node:
+        said.append(f"node {policy.node}")
+    if found.vip not in ("", str(policy.vip.ip)):
+        said.append(f"VIP {policy.vip.ip}")
+    if policy.me.is_replica:
+        said.append("that it is a replica")
+    return said
+
+
+def _may_be_open(policy: Policy, done: Completed) -> bool:
+    """Only a server that is seen closed, or a process that is gone, is certainly not."""
+    probe = ServerProbe(Connector.local(policy.mysql), policy)
+    try:
+        seen = probe.look(LOOK_S, boottime_s, channels=False)
+    finally:
+        probe.close()
+    if seen.facts is not None:
+        return not seen.facts.closed and seen.facts.process in (None, done.process)
+    return seen.answer is not Answer.ABSENT or (done.process is not None and not is_exiting(done.process))
+
+
+def _kept_elsewhere(policy: Policy) -> str:
+    """Where an agent of this boot kept its memory, if that is elsewhere and nothing is kept here; "" for nowhere."""
+    try:
+        before = Path(policy.paths.state_at).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    here = os.path.exists(policy.paths.state_file)
+    return "" if here or not os.path.isabs(before) or before == policy.paths.state else before
+
+
+def _carry_over(policy: Policy, before: str) -> None:
+    """What the node must not forget; the journal stays where it is. The memory last: with it this counts as done."""
+    for path in (policy.paths.copy_mark, policy.paths.stood_down, policy.paths.state_file):
+        try:
+            shutil.copy2(f"{before}/{os.path.basename(path)}", f"{path}.new")
+            os.rename(f"{path}.new", path)
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            _log.error("memory", rule="not-carried-over", reason=str(exc))
+            return
+    _log.warning("memory", rule="carried-over", before=before, now=policy.paths.state)
