@@ -12,7 +12,7 @@ from guarded import Guarded
 from vipguard.lab import Node
 from vipguard.lab.node import CONFIG_FILE, KEEPALIVED_FILE
 
-ELSEWHERE = 'pid_file = "/run/elsewhere.pid"'
+ELSEWHERE = 'pid_file = "/run/vipguard/elsewhere.pid"'
 
 
 def rule(guarded: Guarded, node: Node) -> str:
