@@ -158,8 +158,7 @@ def agent_in_a_container(guarded: Guarded, node: Node) -> Iterator[None]:
         yield
     finally:
         node.agent.argv = argv  # type: ignore[method-assign]
-        for identity in node.agent.all_identities():
-            identity.signal(signal.SIGTERM)
+        node.agent.kill9()
         guarded.lab.wait(lambda: not node.agent.alive, 10, "the contained agent to end")
         guarded.start_agent(node)
 
