@@ -7,7 +7,16 @@ from dataclasses import replace
 
 import healthy
 import pytest
-from healthy import NOW_S, STANDBY, WRITER, last_seen, with_channel, with_facts, without_source
+from healthy import (
+    NOW_S,
+    STANDBY,
+    WRITER,
+    last_seen,
+    stalled_disk,
+    with_channel,
+    with_facts,
+    without_source,
+)
 
 from vipguard.checks import CHECKS
 from vipguard.model.evidence import DiskEvidence
@@ -163,6 +172,25 @@ CASES: list[tuple[str, str, Sight, Outcome, str, float | None]] = [
         UNKNOWN,
         "disk-not-seen",
         None,
+    ),
+    ("disk", "no write comes back", replace(STANDBY, disk=stalled_disk(1.6)), CRITICAL, "disk-stalled", 50000),
+    (
+        "disk",
+        "no write comes back, and there is no room",
+        replace(STANDBY, disk=stalled_disk(1.6, free_bytes=1000)),
+        CRITICAL,
+        "disk-stalled",
+        0,
+    ),
+    ("disk", "a slow disk", replace(STANDBY, disk=stalled_disk(3.1, still_s=0.3)), WARNING, "disk-slow", 50000),
+    ("disk", "a write that has its time", replace(STANDBY, disk=stalled_disk(1.4)), OK, "disk-free", 50000),
+    (
+        "disk",
+        "no file can be written",
+        replace(STANDBY, disk=replace(DISK, sync_error="Permission denied")),
+        UNKNOWN,
+        "disk-unsynced",
+        50000,
     ),
     ("witness", "a witness answers", STANDBY, OK, "witness-answers", 1),
     (

@@ -236,13 +236,15 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
             eligible = _fit(world, known, name, lagging)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
-    if told.answer in (Answer.ANSWERED, Answer.ABSENT):
+    if told.answer in (Answer.ANSWERED, Answer.ABSENT) or told.spoke:
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     apart = apart if told.answered else peer.other_flavor
     seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=_gone_s(peer, told), other_flavor=apart)
+    if eligible is True and peer.eligible is not True:
+        seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen})
     return _compare(_see_reference(see_writer(world, seen), seen))
 

@@ -16,6 +16,7 @@ Row = tuple[str, rows.Decide]
 CANDIDATE: tuple[Row, ...] = (
     ("server-not-asked", rows.not_asked),
     ("server-absent", rows.absent),
+    ("disk-stalled", rows.disk_stalled),  # before what it makes of a server
     ("server-hung", rows.hung),
     ("server-silent", rows.silent),
     ("server-blind", rows.blind),
@@ -38,6 +39,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("other-flavor", rows.unless_promoted(rows.other_flavor)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
+    ("disk-unsynced", rows.disk_unsynced),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
     ("replica", rows.replica),
@@ -79,10 +81,14 @@ HOLDER: tuple[Row, ...] = (
     ("holder-hung-alone", rows.hung_alone),
     ("holder-server-absent", rows.absent),
     ("holder-isolated", rows.isolated),
+    ("holder-disk-stalled", rows.disk_stalled_holder),
+    ("holder-disk-stalled-alone", rows.disk_stalled_alone),
     ("holder-disk-unfit", rows.disk_holder),
     ("holder-disk-unfit-alone", rows.disk_alone),
     ("holder-server-silent", rows.silent),
     ("holder-server-blind", rows.blind),
+    ("holder-disk-slow", rows.disk_slow),
+    ("holder-disk-unsynced", rows.disk_unsynced),
     ("holder-healthy", rows.yes("this node is the writer")),
 )
 
@@ -134,6 +140,7 @@ _DATA = frozenset(
         "semi-sync-unmarked",
         "errant-transactions",
         "disk-unfit",
+        "disk-stalled",
         "recovery-block",
     }
 )

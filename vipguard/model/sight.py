@@ -72,6 +72,7 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `fit_since_s`: since when it has been `eligible` without a break.
     `gone_s`: since when it is known that its server runs no more.
     `other_flavor`: why its GTIDs cannot be compared with this node's; "" where they can.
     """
@@ -86,6 +87,7 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    fit_since_s: float = 0.0
     gone_s: float | None = None
     other_flavor: str = ""
 
@@ -219,6 +221,10 @@ class Sight:
     def peer_eligible(self) -> bool:
         """Is some other node known to be able to take over?"""
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
+
+    def peer_eligible_by(self, at_s: float) -> bool:
+        """The same, and was it so at `at_s` already?"""
+        return any(p.eligible is True and p.answered and p.fit_since_s <= at_s for p in self.peers.values())
 
     @property
     def marked(self) -> bool:
