@@ -9,7 +9,7 @@ import pytest
 from guarded import Guarded, answers
 from lawful import wait_nothing_lost
 
-from vipguard.lab import Node, faults
+from vipguard.lab import Node
 
 
 def threads(node: Node) -> tuple[str, str] | None:
@@ -74,10 +74,7 @@ def test_a_fatal_io_error_is_tried_again_with_a_growing_pause_and_told_once(guar
     try:
         standby.mysqld.sql(f"STOP {word(standby)} IO_THREAD", timeout_s=20)
         client = guarded.write(20)
-        writer.mysqld.sql("FLUSH BINARY LOGS")
-        listed = writer.mysqld.sql("SHOW BINARY LOGS")
-        writer.mysqld.sql(f"PURGE BINARY LOGS TO '{listed[-1]['Log_name']}'")
-        time.sleep(0.3)
+        lab.wait(lambda: purged(writer), 20, "the writer's logs to be purged")
         guarded.mark()
         began = starts(standby)
         standby.mysqld.sql(f"START {word(standby)} IO_THREAD")
@@ -93,6 +90,14 @@ def test_a_fatal_io_error_is_tried_again_with_a_growing_pause_and_told_once(guar
         lab.rebuild()
 
 
+def purged(node: Node) -> bool:
+    """Its logs but the last; one that a replica was being sent a moment ago is kept."""
+    node.mysqld.sql("FLUSH BINARY LOGS")
+    last = node.mysqld.sql("SHOW BINARY LOGS")[-1]["Log_name"]
+    node.mysqld.sql(f"PURGE BINARY LOGS TO '{last}'")
+    return len(node.mysqld.sql("SHOW BINARY LOGS")) == 1
+
+
 def starts(node: Node) -> int:
     """How often somebody sent START to its server."""
     names = "'Com_slave_start', 'Com_start_slave', 'Com_replica_start'"
@@ -102,19 +107,19 @@ def starts(node: Node) -> int:
 
 
 def test_a_thread_that_gave_up_is_started_when_its_source_is_back(guarded: Guarded) -> None:
-    """The writer's own, while its standby is away; only MySQL can be told how often to try at run time."""
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
     if lab.spec.flavor == "mariadb":
         pytest.skip("MariaDB takes the number of attempts at its start only; tests/unit/test_rejoin.py has its words")
     change = "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT = {}, SOURCE_CONNECT_RETRY = 1"
-    writer.mysqld.sql("STOP REPLICA IO_THREAD", change.format(2), "START REPLICA IO_THREAD", timeout_s=20)
-    lab.wait(lambda: guarded.own(writer)["stopped_by_hand"] is None, 5, "the agent to see it run")
-    with faults.kill_mysqld(standby):
-        lab.wait(lambda: threads(writer) == ("No", "Yes"), 15, "the writer's thread to give up")
-        row: Any = writer.mysqld.replication()[0]
+    standby.mysqld.sql("STOP REPLICA IO_THREAD", change.format(2), "START REPLICA IO_THREAD", timeout_s=20)
+    lab.wait(lambda: guarded.own(standby)["rule"] == "candidate-ready", 10, "the agent to see it run")
+    with lab.switch.cut(standby.name, writer.name, traffic="sql"):
+        lab.wait(lambda: threads(standby) == ("No", "Yes"), 60, "its IO thread to give up")
+        row: Any = standby.mysqld.replication()[0]
         assert "attempt 2/2" in row["Last_IO_Error"]
-        stays(guarded, writer, ("No", "Yes"))
-    lab.wait(lambda: threads(writer) == ("Yes", "Yes"), 15, "the writer to listen to it again")
-    writer.mysqld.sql("STOP REPLICA IO_THREAD", change.format(86400), "START REPLICA IO_THREAD", timeout_s=20)
-    assert answers(writer)
+        stays(guarded, standby, ("No", "Yes"))
+        assert guarded.own(standby)["stopped_by_hand"] is None
+    lab.wait(lambda: threads(standby) == ("Yes", "Yes"), 15, "it to be started")
+    standby.mysqld.sql("STOP REPLICA IO_THREAD", change.format(86400), "START REPLICA IO_THREAD", timeout_s=20)
+    assert answers(standby)
     wait_nothing_lost(lab, guarded.write(5), standby, 10, "the standby to have all")

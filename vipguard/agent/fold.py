@@ -99,7 +99,10 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         world = _see_boot(flavor.see_own(world, evidence.facts), evidence.facts)
     before = world.server if world.server is not None and world.server.answered else world.server_before
     before = before if before is None or evidence.facts is None or _alike(before, evidence) else None
-    world = replace(world, server=evidence, server_before=before)
+    same = before is not None and before.facts is not None and evidence.facts is not None
+    same = same and before.facts.gtid == evidence.facts.gtid  # type: ignore[union-attr]
+    since_s = world.gtid_since_s if same and world.gtid_since_s is not None else evidence.seen_at_s
+    world = replace(world, server=evidence, server_before=before, gtid_since_s=since_s)
     world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
         return world

@@ -231,7 +231,8 @@ class Hands:
 
     def prepare_open(self, effect: do.PrepareOpen) -> Prepared:
         self.drop_opener(effect)
-        opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
+        domain, deadline = self.policy.mysql.gtid_domain_id, Deadline(effect.deadline_s)
+        opener = Opener.prepare(self._for_opener, self.policy.open_lock, deadline, domain)
         self._opener = opener
         try:
             self._gate.open()

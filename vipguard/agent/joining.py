@@ -32,8 +32,6 @@ def join(draft: Draft) -> None:
         return
     if not isinstance(world.phase, Resting | Writing):
         return
-    if world.stopped_by_hand and not (sight.promoted or relay.half_rescued(facts)):
-        return
     if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
         return
     if acknowledges(sight, facts):
@@ -41,7 +39,11 @@ def join(draft: Draft) -> None:
     writing = isinstance(world.phase, Writing)
     if not writing and (sight.vip_here or sight.claimed_by_other):
         return
-    found = follow.another(sight) if world.join_due or wanted else None
+    found = rejoin.unheard(sight) if writing or sight.was_writer else None
+    if found is None and world.stopped_by_hand and not (sight.promoted or relay.half_rescued(facts)):
+        return
+    if found is None and (world.join_due or wanted):
+        found = follow.another(sight)
     if found is None and (world.join_due or threads.again(world, facts)):
         found = rejoin.writer(sight) if writing else rejoin.standby(sight)
     elif found is None and not writing and not wanted:

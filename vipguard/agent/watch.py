@@ -175,13 +175,13 @@ class Watch:
         return self._seen
 
     def _lives(self, writer: bool) -> bool | None:
-        """By its process; where none can be seen by whether somebody has the FIFO open, which ends for a moment when
-        keepalived reads its configuration again."""
+        """By its process; where that was never seen, as from a container, by whether somebody has the FIFO open, which
+        ends for a moment when keepalived reads its configuration again."""
         now_s = self._now()
         self._unheld_s = None if writer else (now_s if self._unheld_s is None else self._unheld_s)
         self._held = self._held or writer
         lives = self._keepalived.look()
-        if lives is not None or not self._held:
+        if lives or self._keepalived.ever_seen or not self._held:
             return lives
         return self._unheld_s is None or now_s - self._unheld_s < vrrp.SETTLE_S
 

@@ -186,6 +186,10 @@ def unfit_after_reign(sight: Sight) -> tuple[str, str] | None:
         decision = row(sight) if rule in _AFTER_REIGN else None
         if decision is not None and decision[0] is rows.NO:
             return rule, decision[1]
+    for name, peer in sight.peers.items():
+        alone = sight.alone(peer)
+        if sight.goes_on(peer) and alone is not None and not alone.is_empty:
+            return "diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}"
     seen, lag_s_max = lag.last_good(sight), sight.policy.limits.lag_s_max
     if not sight.promoted and not sight.entitled and seen.lag_s is not None and seen.lag_s > lag_s_max:
         return "lag-exceeded", f"{seen.text}, the limit is {lag_s_max:g} s"

@@ -91,6 +91,16 @@ class ProcessId:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What keeps MariaDB's transactions in one order. `domain`: new sessions write in it. `strict`: gtid_strict_mode.
+    `parallel`: it would apply what lies in two domains in either order."""
+
+    domain: int
+    strict: bool
+    parallel: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What a server that answered said of itself, in one round.
 
@@ -107,6 +117,7 @@ class ServerFacts:
     table for them, or they were not asked for. `ledger`: the openings; None where there is no table for them.
     `io_beats`: how many heartbeats of replication's own its IO threads have received; None where it does not tell.
     `half_closed`: MySQL's read_only without super_read_only, which refuses all but administrators.
+    table for them, or they were not asked for. `order`: of MariaDB only.
     """
 
     flavor: Flavor
@@ -139,6 +150,7 @@ class ServerFacts:
     @property
     def history(self) -> History:
         return History(self.gtid, self.epoch, self.ledger)
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)

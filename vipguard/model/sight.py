@@ -123,6 +123,7 @@ class Sight:
     `track_one_since_s`: since when the track file has said 1; None where it does not. `track_changed_s`: when this
     agent wrote another value to it last. `errant`: what this node has and the writer lacks, by the last comparison;
     None before the first. `outside_s`: the newest answer of any witness or peer.
+    `gtid_since_s`: from when on this server's set is known to have been what it is.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
     IO thread, for a takeover or for another source, and nothing started it since; `stopped_by_hand`: somebody stopped
     a thread; `start_fails`: why replication does not stay started. `parked`: a rule that keeps this node from
@@ -156,6 +157,7 @@ class Sight:
     good_lag: GoodLag | None = None
     behind: Behind | None = None
     errant: GtidSet | None = None
+    gtid_since_s: float | None = None
     io_stopped_by_us: bool = False
     stopped_by_hand: bool = False
     start_fails: str | None = None
@@ -312,6 +314,11 @@ class Sight:
             return None
         return mine.gtid.minus(with_received(peer, theirs))
 
+    def goes_on(self, peer: PeerSight) -> bool:
+        """Is that peer open by right, or does its history go on from this node's?"""
+        relation = self.relation(peer)
+        return relation is Relation.BEHIND or (is_writer(peer.evidence) and relation is not Relation.AHEAD)
+
     def apart(self, peer: PeerSight) -> bool:
         """Did this node's history and that peer's go apart, and no opening decides whose counts?"""
         relation = self.relation(peer)
@@ -348,8 +355,6 @@ class Sight:
         lacking = self.lacks(peer)
         if self.relation(peer) is not Relation.SAME:
             return not self.counts(peer) and lacking is not None and lacking.is_empty
-        if mine.gtid.contains(theirs.gtid):
-            return lacking is not None and lacking.is_empty
         newest = mine.history.newest
         own = mine.gtid.minus(theirs.gtid).written_by(mine.server_id, mine.uuid)
         errant = not own.is_empty and newest is not None and newest.node != self.policy.node

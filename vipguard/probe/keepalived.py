@@ -43,6 +43,7 @@ class KeepalivedWatch:
         self._began_s: float | None = None
         self._epoll = select.epoll()
         self.found_by = ""
+        self.ever_seen = False  # the process itself, and not only a pid file
         self.others: tuple[int, ...] = ()
 
     def fileno(self) -> int:
@@ -112,6 +113,7 @@ class KeepalivedWatch:
         self._pidfds[role], self._pids[role] = pidfd, pid
         self._epoll.register(pidfd, select.EPOLLIN)
         if role == "vrrp":
+            self.ever_seen = True
             self.found_by, fields = found_by, _stat(pid)
             self._began_s = int(fields[19]) / TICKS_PER_S if fields else None
 

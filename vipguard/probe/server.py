@@ -192,6 +192,7 @@ class ServerProbe:
             ledger=self._ledger if self._has_ledger else None,
             io_beats=sum(told) if told else said.io_beats,
             half_closed=said.half_closed,
+            order=said.order,
         )
 
     def _expect_tables(self, session: Session, deadline: Deadline) -> None:
