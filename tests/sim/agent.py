@@ -18,10 +18,11 @@ from vipguard.agent.event import (
     Tick,
     TrackSeen,
 )
+from vipguard.agent.last_word import suspect
 from vipguard.agent.step import step
 from vipguard.agent.world import Closing, Flight, Taking, World, Writing, begin, wake_s
 from vipguard.model.effect import Note
-from vipguard.model.evidence import AddressEvidence, KeepalivedEvidence
+from vipguard.model.evidence import AddressEvidence, Answer, KeepalivedEvidence
 
 from .asking import Ask, Conn, Fail, Reply
 from .engine import Process
@@ -46,7 +47,9 @@ class Agent(Process):
         self._pings: dict[str, tuple[float, float]] = {}
         self._tick_s = self._wake_s = self.engine.now
         self._timer = 0
-        self.probe, self.claimer, self.acting, self.opener, self.beater = (Conn(self, host) for _ in range(5))
+        self.probe, self.claimer, self.acting, self.opener, self.beater, self.leasing = (
+            Conn(self, host) for _ in range(6)
+        )
         self.peers = {
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
@@ -112,7 +115,7 @@ class Agent(Process):
 
     def _turn(self) -> None:
         now, policy = self.engine.now, self.world.policy
-        process, server = self.world.process, self.host.mysqld
+        process, server = suspect(self.world), self.host.mysqld
         gone = server is None or server.pid != process or not server.alive
         events: list[Event] = []
         if process is not None and gone and self._watches_process():
@@ -133,7 +136,8 @@ class Agent(Process):
         self._rearm()
 
     def _watches_process(self) -> bool:
-        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing)
+        absent = self.world.server is not None and self.world.server.answer is Answer.ABSENT
+        return absent or isinstance(self.world.phase, Writing | Taking | Closing)
 
     def _rearm(self) -> None:
         self._timer += 1

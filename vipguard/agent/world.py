@@ -24,6 +24,7 @@ from ..model.memory import KeptClean, KeptThreads, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
+from ..model.silence import NOTICED, silence_s
 from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
@@ -200,6 +201,10 @@ class World:
     `vrrp_asked_s`: when it did only to see whether keepalived follows.
     `process`: the server's, None where it is not known; `known`: the last one that was.
     `trying`: the starts of replication; `threads`: which process did replicate, and whether a hand stopped it.
+    `steady_s`: since when its ticks come in time; `armed_s`: when the server will close itself, by order;
+    `ordered_s`: the same of the last order, called off or not.
+    `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
+    last said to anybody.
     `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
     not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
@@ -272,6 +277,11 @@ class World:
     verdict: Verdict | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, ReaderState] = field(default_factory=dict)
+    steady_s: float = 0.0
+    armed_s: float | None = None
+    ordered_s: float | None = None
+    gone_to: frozenset[str] = frozenset()
+    said_gone_s: float | None = None
     wrote_s: float | None = None
     writer_mark: str | None = None
     reference: Reference | None = None
@@ -342,6 +352,7 @@ class World:
             copying=None if self.copying is None else _unfinished(self.copying),
             receiving=self.acks.receiving,
             commits_wait_since_s=self.acks.waiting_since_s,
+            said_gone_s=self.said_gone_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
             gtid_since_s=self.gtid_since_s,
@@ -394,11 +405,19 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
     )
 
 
+def suspect_s(world: World) -> float:
+    """When the looks of a writer count as unanswered, unless somebody answers before."""
+    since_s = max(world.outside_s or 0.0, world.watching_s, world.steady_s)
+    return since_s + NOTICED * world.policy.limits.probe_s
+
+
 def wake_s(world: World, now_s: float) -> float:
     """When the agent must look again at the latest: the next tick, or a limit that ends before it."""
     limits, moments = world.policy.limits, [now_s + world.policy.limits.probe_s]
     if isinstance(world.phase, Taking | Writing):
         moments.append(max(world.outside_s or 0.0, world.watching_s) + limits.lease_s)
+    if isinstance(world.phase, Writing):
+        moments.append(suspect_s(world))
     if isinstance(world.phase, Writing) and world.keepalived.advert_left_s is not None:
         moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
     if world.silent_since_s is not None:
@@ -408,7 +427,7 @@ def wake_s(world: World, now_s: float) -> float:
     if world.hold_off is not None:
         moments.append(world.hold_off.until_s)
     if isinstance(world.phase, Taking):
-        margin_s = max(limits.probe_s, world.policy.vip.advert_s) + limits.lease_s + limits.close_s
+        margin_s = silence_s(world.policy)
         moments.extend(peer.alive_s + margin_s for peer in world.peers.values() if peer.alive_s is not None)
     return min((moment for moment in moments if moment > now_s), default=now_s)
 
