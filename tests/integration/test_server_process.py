@@ -168,3 +168,19 @@ def test_the_search_is_made_once_a_session_and_costs_little(pair: Pair) -> None:
         process = session.server_process(Deadline(1.0))
     assert process is not None and process.pid == pair.a.pid
     assert time.monotonic() - began_s < 0.5
+
+
+def test_numbers_of_another_pid_namespace_name_nobody(tmp_path: Path) -> None:
+    """Whoever has the host's /proc and not its processes would kill another one by that number."""
+    path, file = tmp_path / "s", tmp_path / "pid"
+    asks = (
+        "import socket,sys; from vipguard.session.process import Told, found, process_id\n"
+        f"s=socket.socket(socket.AF_UNIX); s.connect({str(path)!r})\n"
+        f"print(process_id(s), found(s, Told(pid_file={str(file)!r}, datadir='/')))"
+    )
+    with running(sys.executable, "-c", LISTENS, str(path)) as server, connected(path) as sock:
+        file.write_text(f"{server.pid}\n")
+        assert pid_of(sock, Told(pid_file=str(file))) == server.pid
+        argv = ["unshare", "--pid", "--fork", sys.executable, "-c", asks]
+        said = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
+        assert said.strip() == "None None"

@@ -12,6 +12,8 @@ import select
 import time
 from pathlib import Path
 
+from ..session.process import proc_is_ours
+
 _NAME = "keepalived"
 _OWN_NET = "/proc/thread-self/ns/net"
 _PID_CHARS_MAX = 20
@@ -101,6 +103,8 @@ class KeepalivedWatch:
             self._sure = False
 
     def _open(self, role: str, pid: int, found_by: str) -> None:
+        if not proc_is_ours():
+            return
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:

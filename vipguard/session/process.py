@@ -44,7 +44,7 @@ def process_id(sock: socket.socket | None) -> ProcessId | None:
     a process whose command line names mysqld or mariadbd is taken. For all others see `found`.
     """
     pid = _listener(sock)
-    if pid is None or pid <= 1 or pid == os.getpid() or not _is_named(pid):
+    if pid is None or pid <= 1 or pid == os.getpid() or not proc_is_ours() or not _is_named(pid):
         return None
     return _identity(pid)
 
@@ -57,7 +57,7 @@ def found(sock: socket.socket | None, told: Told) -> ProcessId | None:
     where it works: a name alone would be any server's on this host. PID 1 is never taken: a kill would not end it.
     """
     listener = _listener(sock)
-    if sock is None or listener is None:
+    if sock is None or listener is None or not proc_is_ours():
         return None
     paths = {path.removeprefix("/var") for path in (_path(sock), told.socket) if path}
     for pid in _candidates(listener, told):
@@ -65,6 +65,14 @@ def found(sock: socket.socket | None, told: Told) -> ProcessId | None:
         if listens and (_is_told(pid, told) or _works_in(pid, told.datadir)):
             return _identity(pid)
     return None
+
+
+def proc_is_ours() -> bool:
+    """Do the numbers in /proc mean to kill(2) what they mean there? Not where it is another PID namespace's."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _candidates(listener: int, told: Told) -> Iterator[int]:
