@@ -55,8 +55,8 @@ class Agent(Process):
         }
         self._said_exit: object = None
         self.disk_waits_s: float | None = None  # since when its own write to the disk is under way
-        host.cluster.laws.guard(host, False)  # whichever was here before
-        host.cluster.laws.guard(host, True)
+        host.cluster.laws.guards.see(host, False)  # whichever was here before
+        host.cluster.laws.guards.see(host, True)
         self.at(0.01, self._start)
 
     def _start(self) -> None:
@@ -151,6 +151,8 @@ class Agent(Process):
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Command):
+                self.host.cluster.laws.histories.ordered(self.host, event.name)
             before, now = self.world, self.engine.now
             self.world, flights = step(before, event, now)
             for flight in flights:
@@ -220,10 +222,10 @@ class Agent(Process):
 
     def stop(self) -> None:
         super().stop()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
 
     def cont(self) -> None:
-        self.host.cluster.laws.guard(self.host, not self.host.paused)
+        self.host.cluster.laws.guards.see(self.host, not self.host.paused)
         super().cont()
 
     def end(self) -> None:
@@ -231,7 +233,7 @@ class Agent(Process):
         if not self.alive:
             return
         super().end()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
         self.engine.tell(self.host.name, "agent ends")
         for conn in (self.probe, self.claimer, self.acting, self.opener, *self.peers.values()):
             conn.hang_up()

@@ -26,7 +26,7 @@ def judge(draft: Draft) -> None:
     (law 3)."""
     world = draft.world
     sight = draft.sight
-    verdict = writer.judge(sight, _standing(world))
+    verdict = draft.judge(_standing(world))
     _tell(draft, world.verdict, verdict)
     damping.watch(draft, sight, verdict)
     draft.set(verdict=verdict)

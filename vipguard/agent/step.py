@@ -252,7 +252,7 @@ def _writing(draft: Draft) -> None:
         draft.say("kill", "hung-server", "warning", hang_s=world.policy.limits.hang_s)
         draft.send(KillServer(1.0, world.process))
         return
-    unfit = writer.judge(sight, "holder")
+    unfit = draft.judge("holder")
     facts = world.server.facts if world.server else None
     if unfit.rule == "holder-disk-stalled" and world.process is not None and not (facts and facts.closed):
         draft.say("kill", "disk-stalled", "warning", text=unfit.text)
