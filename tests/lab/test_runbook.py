@@ -32,7 +32,7 @@ def test_doctor_says_what_keeps_a_standby_from_taking_over(guarded: Guarded) -> 
     standby = guarded.standby
     with guarded.applier_stopped(standby):
         guarded.wait_track(standby, "0")
-        assert "replication" in do(standby, "VipguardStandbyCannotTakeOver", "vipguard doctor", code=2)
+        assert "replication" in do(standby, "VipguardStandbyCannotTakeOver", "vipguard doctor", code=1)
     guarded.wait_track(standby, "1")
 
 
