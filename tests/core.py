@@ -63,6 +63,7 @@ class Core:
         self.pings = True
         self.arp: dict[str, bool | None] = {"10.73.0.12": True, "10.73.0.100": False}
         self.drained = GTIDS
+        self.stalled_s: float | None = None  # since when the disk stands
         self.flights: list[Flight] = []
         self.notes: list[do.Note] = []
         self.heard: dict[str, float] = {}
@@ -175,7 +176,8 @@ class Core:
                     return replace(evidence, facts=replace(evidence.facts, channels=None))
                 return evidence
             case do.ProbeDisk():
-                return DiskEvidence(self.now, 50_000_000_000, 90_000_000_000, True)
+                stalled = {"waits_since_s": self.stalled_s, "still_since_s": self.stalled_s}
+                return DiskEvidence(self.now, 50_000_000_000, 90_000_000_000, True, **stalled)
             case do.Claim(node="db1"):
                 if self.facts is not None:
                     self.facts = replace(self.facts, claim_lock=OWN_CLAIM)

@@ -134,6 +134,13 @@ def hung(sight: Sight) -> Sight:
     return replace(sight, server=SILENT, server_silent_since_s=NOW_S - sight.policy.limits.hang_s - 0.1)
 
 
+def stalled_disk(waits_s: float, still_s: float | None = None, **changes: Any) -> DiskEvidence:
+    """Looked at just now: a write of vipguard's own has not come back for so long, and nothing else moved meanwhile."""
+    still_s = waits_s if still_s is None else still_s
+    changes = {"waits_since_s": NOW_S - waits_s, "still_since_s": NOW_S - still_s, **changes}
+    return replace(DISK, seen_at_s=NOW_S, place="/var/lib/mysql", **changes)
+
+
 def cut_off(sight: Sight) -> Sight:
     """The same after nobody outside answered for longer than `lease_s`."""
     return replace(sight, outside_s=NOW_S - 2.0, witnesses={"10.73.0.1": NOW_S - 2.0})

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+import pymysql
 import pytest
 from lawful import in_time
 from scratch import Pair, took_s
@@ -41,6 +42,41 @@ def test_it_opens_holds_the_lock_and_writes_its_epoch(pair: Pair) -> None:
     opener.close()
     wait_until(lambda: pair.b.value("IS_USED_LOCK('open')") is None, 5)
     assert not pair.b.closed
+
+
+def test_mariadb_goes_over_to_the_clusters_domain_before_it_opens_and_nobody_goes_on_in_the_old_one(
+    mariadb: Pair,
+) -> None:
+    b = mariadb.b
+    reader = b.connect()
+    guard = b.session()
+    opener = Opener.prepare(b.connector(), "open", Deadline(2), domain=0)
+    try:
+        opener.open(Deadline(2))
+        opener.write_epoch("scratch", ROW, Deadline(2))
+        with pytest.raises(pymysql.MySQLError):
+            reader.cursor().execute("INSERT INTO test.t (n) VALUES (1)")
+        assert guard.ask(("SELECT 1",), Deadline(2))[0][0][0] == b"1"
+        b.sql("INSERT INTO test.t (n) VALUES (2)")
+        position = str(b.value("@@global.gtid_binlog_pos"))
+        assert "0-2-2" in position and "2-2-" not in position
+        opener.close()
+        b.close()
+        reader = b.connect()
+        Opener.prepare(b.connector(), "open", Deadline(2), domain=0).close()
+        assert reader.cursor().execute("SELECT 1") == 1  # nothing was changed, so nobody was cut off
+    finally:
+        guard.close()
+        b.sql("SET GLOBAL gtid_domain_id = 2")
+
+
+def test_where_the_account_may_not_change_the_domain_it_opens_all_the_same(mariadb: Pair) -> None:
+    b = mariadb.b
+    b.sql("SET sql_log_bin = 0", "REVOKE REPLICATION MASTER ADMIN ON *.* FROM vipguard@localhost")
+    opener = Opener.prepare(b.connector(), "open", Deadline(2), domain=0)
+    opener.open(Deadline(2))
+    assert not b.closed and b.value("@@global.gtid_domain_id") == 2
+    opener.close()
 
 
 def test_only_one_session_is_prepared_to_open(pair: Pair) -> None:

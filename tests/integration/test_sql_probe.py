@@ -11,7 +11,7 @@ from lawful import in_time
 from scratch import Pair, Server, took_s
 
 from vipguard.lab.wait import wait_until
-from vipguard.model.evidence import Answer, Channel, ServerEvidence, ServerFacts
+from vipguard.model.evidence import Answer, Channel, Order, ServerEvidence, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.reader import Reader
@@ -56,6 +56,7 @@ def test_a_healthy_replica_tells_everything(pair: Pair, peer: bool) -> None:
     assert facts.flavor == pair.flavor
     assert facts.closed
     assert facts.server_id == 2
+    assert facts.order == (Order(domain=2, strict=True, parallel=False) if pair.flavor == "mariadb" else None)
     assert facts.version[0].isdigit()
     assert facts.datadir.startswith(str(pair.b.directory))
     assert bool(facts.uuid) is (pair.flavor == "mysql")

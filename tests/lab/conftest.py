@@ -110,6 +110,20 @@ def small(_small_pair: Lab) -> Iterator[Guarded]:
 
 
 @pytest.fixture(scope="module")
+def _stalling_pair(flavor: Flavor) -> Iterator[Lab]:
+    with Lab.create(LabSpec(name=f"f{os.getpid()}-{flavor}", flavor=flavor, settings=SETTINGS)) as lab:
+        for node in lab.nodes.values():
+            faults.disk_of_its_own(node, 800)
+        yield lab.up()
+
+
+@pytest.fixture
+def stalling(_stalling_pair: Lab) -> Iterator[Guarded]:
+    """As `guarded`, each data directory on a block device of its own, which `faults.stalled_disk` lets stand."""
+    yield from _watched(_stalling_pair)
+
+
+@pytest.fixture(scope="module")
 def _pair_with_replica(flavor: Flavor) -> Iterator[Lab]:
     spec = LabSpec(name=f"r{os.getpid()}-{flavor}", flavor=flavor, replicas=1, settings=SETTINGS)
     with Lab.create(spec) as lab:

@@ -53,6 +53,7 @@ HEALTHY: dict[str, str] = {
     f"vipguard_cluster_paused{{{DB1}}}": "0",
     f"vipguard_disk_free_bytes{{{DB2}}}": "5e10",
     f"vipguard_disk_writable{{{DB2}}}": "1",
+    f"vipguard_disk_wait_seconds{{{DB2}}}": "0",
     f'vipguard_peer_certificate_expiry_timestamp_seconds{{{DB1},peer="db2"}}': "2000000",  # its clock begins at 0
     f"vipguard_semi_sync_wait_seconds{{{DB1}}}": "0",
     f'vipguard_reader_present{{{DB1},reader="r1"}}': "0",
@@ -95,6 +96,7 @@ WRONG: dict[str, dict[str, str | None]] = {
     "VipguardMaintenanceTooLong": {
         f'vipguard_maintenance_since_timestamp_seconds{{{DB2},scope="node"}}': "-20000",  # the tool's clock begins at 0
     },
+    "VipguardDiskStalls": {f"vipguard_disk_wait_seconds{{{DB2}}}": "4"},
     "VipguardStoodDown": {f"vipguard_stood_down_since_timestamp_seconds{{{DB2}}}": "-20000"},
     "VipguardDiskNearlyFull": {f"vipguard_disk_free_bytes{{{DB2}}}": "5e8"},
     "VipguardCertificateNearItsEnd": {

@@ -51,6 +51,7 @@ class Agent(Process):
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
         self._said_exit: object = None
+        self.disk_waits_s: float | None = None  # since when its own write to the disk is under way
         host.cluster.laws.guard(host, False)  # whichever was here before
         host.cluster.laws.guard(host, True)
         self.at(0.01, self._start)

@@ -44,6 +44,7 @@ class Cluster:
         self.witness_up, self.fence_fails = True, False
         self.lossless = durability == "lossless"
         self.arp_owner: str | None = None
+        self.places: dict[tuple[int, int], int] = {}
         self._gtids: dict[tuple[tuple[int, int], ...], GtidSet] = {}
         self.laws = Laws(self)
         members = tuple(
@@ -76,12 +77,14 @@ class Cluster:
         self.engine.at(0.0, self.laws.watch)
 
     def gtid(self, numbers: Numbers) -> GtidSet:
-        """The set of the flavour in use: everything up to each server's number."""
+        """The set of the flavour in use: everything up to each server's number. MariaDB: in one domain, as the state of
+        its binary log tells it."""
         key = tuple(sorted(numbers.items()))
         found = self._gtids.get(key)
         if found is None:
             if self.flavor == MARIADB:
-                text = ",".join(f"{server}-{server}-{number}" for server, number in key)
+                ends = sorted((self.places[server, number], server) for server, number in key if number)
+                text = ",".join(f"0-{server}-{place}" for place, server in ends)
             else:
                 text = ",".join(f"{server:08d}-0000-0000-0000-000000000000:1-{number}" for server, number in key)
             found = GtidSet.parse(self.flavor, text)
@@ -89,6 +92,13 @@ class Cluster:
                 self._gtids.clear()
             self._gtids[key] = found
         return found
+
+    def place(self, server: int, number: int, have: Numbers) -> None:
+        """Where in MariaDB's domain the transaction of that server stands that is written on top of `have`."""
+        self.places[server, number] = self.end(have) + 1
+
+    def end(self, have: Numbers) -> int:
+        return max((self.places[key] for key in have.items() if key[1]), default=0)
 
     def route(self) -> Host | None:
         """Where a packet to the VIP goes: to whoever announced it last, if he still has it."""

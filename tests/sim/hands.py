@@ -12,6 +12,7 @@ from vipguard.agent.event import Claimed
 from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence
 
+from . import killing
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .beating import beat
@@ -99,6 +100,7 @@ def announce(agent: Agent, effect: do.Announce) -> Steps:
 
 
 def kill_server(agent: Agent, effect: do.KillServer) -> Steps:
+    killing.look(agent, effect)
     yield agent.engine.between(0.0005, 0.003)
     if not agent.host.kill_server(effect.process):
         yield effect.deadline_s
@@ -142,6 +144,8 @@ def run_hooks(agent: Agent, effect: do.RunHooks) -> Steps:
 
 def remember(agent: Agent, effect: do.Remember) -> Steps:
     yield agent.engine.between(0.0005, 0.01)
+    while agent.host.disk_stalled:
+        yield 0.05
     if agent.host.disk_full:
         raise Fail("no space left", refused=True)
     agent.host.memory = effect.memory

@@ -47,6 +47,7 @@ class Host:
         self.server_s = 0.0  # added to each statement
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.disk_stalled = False  # commits do not come back, and reads answer
+        self.disk_stalled_s = self.server_ended_s = self.ailing_s = -9.0
         self.io_fatal = self.io_gives_up = False
         self.worker_late_s = 0.0
         self.knows_ledger = True  # its server has the table, and its agent writes there
@@ -122,10 +123,12 @@ class Host:
 
     def stall_disk(self, stalled: bool) -> None:
         self.disk_stalled = stalled
+        self.disk_stalled_s = self.engine.now  # when that began, or ended
         if not stalled and self.mysqld is not None and self.mysqld.alive:
             self.mysqld.at(0.0, self.mysqld.disk_goes_on)
 
     def server_ended(self) -> None:
+        self.server_ended_s = self.engine.now
         if self.agent is not None:
             self.agent.notice(self.engine.between(0.0005, 0.01), "exit")
         if self.restarts and self.powered:

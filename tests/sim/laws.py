@@ -16,7 +16,7 @@ from vipguard.checks import lag
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 
-from . import lacking
+from . import killing, lacking
 from .histories import Histories
 from .network import CLIENT, WITNESS
 from .pardons import Pardons
@@ -165,6 +165,7 @@ class Laws:
         """Every tenth of a second: who is open though it should not be, and who can see whom."""
         now, net = self.engine.now, self.cluster.network
         for host in self.cluster.hosts.values():
+            killing.watch(host)
             self.guard(host, host.agent is not None and host.agent.running)
             for other in self.cluster.hosts.values():
                 if other is host:

@@ -66,9 +66,18 @@ def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:
 
 
 def probe_disk(agent: Agent, effect: do.ProbeDisk) -> Steps:
-    yield 0.001
-    free = 1_000_000 if agent.host.disk_full else 10_000_000_000
-    return DiskEvidence(agent.engine.now, free, 20_000_000_000, True)
+    """A write of the agent's own waits as long as a commit does, and has come back when the disk goes on."""
+    host, engine = agent.host, agent.engine
+    free = 1_000_000 if host.disk_full else 10_000_000_000
+    if agent.disk_waits_s is None or (host.disk_stalled and agent.disk_waits_s < host.disk_stalled_s):
+        agent.disk_waits_s = engine.now
+    yield 0.2 if host.disk_stalled else 0.001
+    if not host.disk_stalled:
+        agent.disk_waits_s = None
+        return DiskEvidence(engine.now, free, 20_000_000_000, True)
+    return DiskEvidence(
+        engine.now, free, 20_000_000_000, True, waits_since_s=agent.disk_waits_s, still_since_s=agent.disk_waits_s
+    )
 
 
 def look_once_more(agent: Agent, effect: do.Look) -> Steps:

@@ -25,6 +25,7 @@ PEER_IDLE_S = 10.0
 CONNECT_RETRY_S = 1.0
 NET_TIMEOUT_S = 5.0
 GIVES_UP_S = 2.0
+OUT_OF_ORDER = 1950  # MariaDB's strict mode
 Numbers = dict[int, int]  # server id: the last of its transactions
 
 
@@ -175,6 +176,7 @@ class Mysqld(Process):
 
     def _write(self, txn: Txn) -> None:
         txn.number = self.disk.have.get(self.host.server_id, 0) + 1
+        self.host.cluster.place(txn.source, txn.number, self.disk.have)
         self._take(txn)
         self.received[txn.source] = txn.number
 
@@ -240,6 +242,8 @@ class Mysqld(Process):
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
         errno = 2003 if io == "connecting" else self.io_errno
         received, have = self.gtid({} if self.untold else self.received), self.gtid()
+        if self.host.flavor == MARIADB:  # a position, which tells the end alone
+            received = GtidSet.parse(MARIADB, received.position())
         source = self.host.source
         return (
             Channel("", source.address, 3306, io, self.sql_wanted, lag_s, received, have.contains(received),
@@ -393,9 +397,13 @@ class Mysqld(Process):
             self._applying = True
             self.at(0.05, self._apply)
             return
-        txn = self.disk.relay.pop(0)
+        txn, cluster = self.disk.relay[0], self.host.cluster
         if txn.number == self.disk.have.get(txn.source, 0) + 1:
+            if self.host.flavor == MARIADB and cluster.places[txn.source, txn.number] <= cluster.end(self.disk.have):
+                self.stop_sql(OUT_OF_ORDER)
+                return
             self._take(txn)
+        self.disk.relay.pop(0)
         self._apply_soon()
 
     # -- ends

@@ -7,18 +7,40 @@ from dataclasses import replace
 
 import healthy
 import pytest
-from healthy import NOW_S, STANDBY, WRITER, last_seen, with_channel, with_facts, without_source
+from healthy import (
+    NOW_S,
+    STANDBY,
+    WRITER,
+    last_seen,
+    stalled_disk,
+    with_channel,
+    with_facts,
+    without_source,
+)
 
-from vipguard.checks import CHECKS
-from vipguard.model.evidence import DiskEvidence
+from vipguard.checks import CHECKS, writer
+from vipguard.model.evidence import DiskEvidence, Order
 from vipguard.model.finding import NO_THRESHOLDS, Finding, Outcome, Thresholds
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ranges import Range
 from vipguard.model.sight import Sight
+from vipguard.model.verdict import Eligibility
 
 OK, WARNING, CRITICAL, UNKNOWN = Outcome.OK, Outcome.WARNING, Outcome.CRITICAL, Outcome.UNKNOWN
 DISK = healthy.DISK
 UNWATCHED = replace(STANDBY, witnesses={"10.73.0.1": None}, outside_s=None, watching_since_s=NOW_S - 0.1)
+
+ORDER = Order(domain=0, strict=True, parallel=False)
+
+
+def in_domains(own: int, writers: int, *, parallel: bool) -> Sight:
+    """A standby whose next sessions write in `own`, behind a writer that writes in `writers`."""
+    peer = STANDBY.peers["db2"]
+    assert peer.evidence is not None and peer.evidence.facts is not None
+    facts = replace(peer.evidence.facts, order=replace(ORDER, domain=writers))
+    seen = replace(STANDBY, peers={"db2": replace(peer, evidence=replace(peer.evidence, facts=facts))})
+    return with_facts(seen, order=replace(ORDER, domain=own, parallel=parallel))
+
 
 CASES: list[tuple[str, str, Sight, Outcome, str, float | None]] = [
     ("alive", "a server that answers", STANDBY, OK, "server-answers", 0.001),
@@ -85,6 +107,17 @@ CASES: list[tuple[str, str, Sight, Outcome, str, float | None]] = [
         "replication-not-seen",
         None,
     ),
+    (
+        "replication",
+        "gtid_strict_mode is off",
+        with_facts(STANDBY, order=replace(ORDER, strict=False)),
+        CRITICAL,
+        "strict-mode-off",
+        1,
+    ),
+    ("replication", "parallel appliers, one domain", in_domains(0, 0, parallel=True), OK, "threads-running", 1),
+    ("replication", "another domain, one applier", in_domains(0, 2, parallel=False), OK, "threads-running", 1),
+    ("replication", "parallel appliers, two domains", in_domains(0, 2, parallel=True), WARNING, "order-at-risk", 1),
     ("lag", "no lag", STANDBY, OK, "lag-seen", 0),
     ("lag", "a lag at the limit", with_channel(STANDBY, lag_s=10.0), OK, "lag-seen", 10),
     ("lag", "a lag above the limit", with_channel(STANDBY, lag_s=10.5), CRITICAL, "lag-seen", 10.5),
@@ -164,6 +197,25 @@ CASES: list[tuple[str, str, Sight, Outcome, str, float | None]] = [
         "disk-not-seen",
         None,
     ),
+    ("disk", "no write comes back", replace(STANDBY, disk=stalled_disk(1.6)), CRITICAL, "disk-stalled", 50000),
+    (
+        "disk",
+        "no write comes back, and there is no room",
+        replace(STANDBY, disk=stalled_disk(1.6, free_bytes=1000)),
+        CRITICAL,
+        "disk-stalled",
+        0,
+    ),
+    ("disk", "a slow disk", replace(STANDBY, disk=stalled_disk(3.1, still_s=0.3)), WARNING, "disk-slow", 50000),
+    ("disk", "a write that has its time", replace(STANDBY, disk=stalled_disk(1.4)), OK, "disk-free", 50000),
+    (
+        "disk",
+        "no file can be written",
+        replace(STANDBY, disk=replace(DISK, sync_error="Permission denied")),
+        UNKNOWN,
+        "disk-unsynced",
+        50000,
+    ),
     ("witness", "a witness answers", STANDBY, OK, "witness-answers", 1),
     (
         "witness",
@@ -229,3 +281,17 @@ def test_no_range_makes_an_unknown_number_fine() -> None:
     for name in ("lag", "errant", "disk"):
         blind = replace(STANDBY, server=healthy.BLIND, errant=None, disk=None)
         assert ask(name, blind, Thresholds(critical=Range.parse("~:"))).outcome is UNKNOWN
+
+
+def test_a_number_out_of_order_is_told_as_what_it_is() -> None:
+    sight = with_channel(STANDBY, sql_running=False, sql_errno=1950, sql_error="an attempt to binlog GTID 0-1-4")
+    found = CHECKS["replication"](sight, Thresholds())
+    assert found.rule == "sql-thread-failed" and "wrote by itself" in found.text and "0-1-4" in found.text
+
+
+def test_a_server_without_strict_mode_is_no_candidate_and_no_target() -> None:
+    loose = with_facts(STANDBY, order=replace(ORDER, strict=False))
+    verdict = writer.judge(loose, "candidate")
+    assert (verdict.rule, verdict.eligibility) == ("replication-broken", Eligibility.INELIGIBLE)
+    assert "gtid_strict_mode" in verdict.text
+    assert writer.fit_from_afar(STANDBY) and not writer.fit_from_afar(loose)

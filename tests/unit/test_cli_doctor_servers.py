@@ -97,7 +97,7 @@ def test_a_server_without_option_files_has_only_its_command_line(tmp_path: Path)
 
 VARIABLES = {
     "log_bin": "ON", "log_slave_updates": "ON", "gtid_strict_mode": "ON", "binlog_format": "ROW", "sync_binlog": "1",
-    "innodb_flush_log_at_trx_commit": "1", "server_id": "1", "gtid_domain_id": "1", "slave_net_timeout": "5",
+    "innodb_flush_log_at_trx_commit": "1", "server_id": "1", "gtid_domain_id": "0", "slave_net_timeout": "5",
     "auto_increment_increment": "2", "auto_increment_offset": "1", "port": "3306",
 }  # fmt: skip
 BOOT = {
@@ -114,7 +114,7 @@ HERE = ServerSeen(
 )  # fmt: skip
 THERE = replace(
     HERE, node=PEER, here=False, boot=None, sources=(Source("", ME.address, 3306, True, 1, None),),
-    variables={**VARIABLES, "server_id": "2", "gtid_domain_id": "2", "auto_increment_offset": "2"},
+    variables={**VARIABLES, "server_id": "2", "auto_increment_offset": "2"},
     replica_grants=("GRANT REPLICATION SLAVE ON *.* TO `vipguard_repl`@`10.73.0.11`",),
 )  # fmt: skip
 MYSQL_VARIABLES = {
@@ -155,8 +155,12 @@ WRONG = [
     (_set(HERE, binlog_format="STATEMENT"), "binlog-format"),
     (_set(HERE, sync_binlog="0"), "not-durable"),
     (_set(HERE, innodb_flush_log_at_trx_commit="2"), "not-durable"),
-    (_set(HERE, server_id="9", gtid_domain_id="9"), "server-id-differs"),
-    (_set(HERE, gtid_domain_id="0"), "gtid-domain-differs"),
+    (_set(HERE, server_id="9"), "server-id-differs"),
+    (_set(HERE, gtid_domain_id="1"), "gtid-domain-differs"),
+    (
+        _set(HERE, slave_parallel_threads="8", slave_parallel_mode="optimistic", slave_domain_parallel_threads="2"),
+        "parallel-by-domain",
+    ),
     (_set(HERE, slave_net_timeout="60"), "net-timeout"),
     (_set(HERE, auto_increment_increment="1"), "auto-increment"),
     (_set(HERE, port="3307"), "port-differs"),
@@ -197,6 +201,32 @@ def test_a_server_without_a_source_is_told_the_statement_for_the_other_node(poli
         assert "_USER='vipguard_repl'" in found.remedy
 
 
+PARALLEL = {"slave_parallel_threads": "8", "slave_parallel_mode": "optimistic"}
+
+
+def test_a_domain_of_its_own_is_an_error_where_somebody_applies_in_parallel() -> None:
+    old = _set(HERE, gtid_domain_id="1", read_only="ON")
+    (alone,) = database.judge(POLICY, [old, THERE])
+    (risky,) = database.judge(POLICY, [old, _set(THERE, **PARALLEL)])
+    assert (alone.severity, risky.severity) == ("warning", "error")
+    assert "db2 may apply" in risky.seen
+    assert "SET GLOBAL gtid_domain_id = 0" in alone.remedy
+    assert "on db2: STOP SLAVE; SET GLOBAL slave_parallel_mode = 'none'" in risky.remedy
+    (minimal,) = database.judge(POLICY, [old, _set(THERE, **{**PARALLEL, "slave_parallel_mode": "minimal"})])
+    assert minimal.severity == "warning"
+
+
+def test_the_writer_takes_the_domain_up_by_a_move() -> None:
+    (found,) = database.judge(POLICY, [_set(HERE, gtid_domain_id="1", read_only="OFF"), THERE])
+    assert "vipguard switchover" in found.remedy and "SET GLOBAL" not in found.remedy
+
+
+def test_parallel_appliers_in_one_domain_are_fine() -> None:
+    assert settings(_set(HERE, **PARALLEL), _set(THERE, **PARALLEL)) == []
+    policy = replace(POLICY, mysql=replace(POLICY.mysql, gtid_domain_id=7))
+    assert rules(database.judge(policy, [_set(HERE, gtid_domain_id="7"), _set(THERE, gtid_domain_id="7")])) == []
+
+
 def test_a_persisted_read_only_is_as_good_as_one_in_a_file() -> None:
     assert settings(replace(MYSQL, boot={}, persisted={"super_read_only": "ON"})) == []
 
@@ -209,7 +239,6 @@ def test_retrying_without_end_is_fine() -> None:
     ("variable", "rule"),
     [
         ("server_id", "server-id-shared"),
-        ("gtid_domain_id", "gtid-domain-shared"),
         ("auto_increment_offset", "auto-increment"),
     ],
 )

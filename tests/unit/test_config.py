@@ -239,6 +239,8 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("nodes.db2.priority", 0, "nodes.db2.priority", "above zero"),
     ("nodes.db2.priority", 180.0, "nodes.db2.priority", "write a whole number"),
     ("mysql.port", 70000, "mysql.port", "1 to 65535"),
+    ("mysql.gtid_domain_id", 4294967295, "mysql.gtid_domain_id", "0 to 4294967294"),
+    ("mysql.gtid_domain_id", -1, "mysql.gtid_domain_id", ""),
     ("mysql.socket", "mysqld.sock", "mysql.socket", "absolute path"),
     ("mysql.socket", "/run/my sqld.sock", "mysql.socket", "absolute path"),
     ("mysql.socket", "/" + "s" * 107, "mysql.socket", "shorter path"),

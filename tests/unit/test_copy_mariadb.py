@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from vipguard.act.accounts import Account, changes
 from vipguard.act.copy import Pace
-from vipguard.act.copy_mariadb import binlog_state, position_of
-from vipguard.errors import CouldNotDo
+from vipguard.act.copy_mariadb import binlog_state
 from vipguard.model.gtid import GtidSet
-
-OWN = 1
 
 
 def position(text: str) -> GtidSet:
@@ -22,47 +19,64 @@ def position(text: str) -> GtidSet:
 
 
 BEGINS = {
-    "nobody follows": ("1-1-100,2-2-70", [], "1-1-100,2-2-70"),
-    "the writer has read less of its own": ("1-1-100,2-2-70", ["1-1-100,2-2-50"], "1-1-100,2-2-50"),
-    "it has read just that": ("1-1-100,2-2-70", ["1-1-100,2-2-70"], "1-1-100,2-2-70"),
-    "it has read none of a domain": ("1-1-100,2-2-70", ["1-1-100"], "1-1-100"),
-    "the slowest of two counts": (
-        "1-1-9,2-2-70,3-3-8", ["1-1-9,2-2-60,3-3-8", "1-1-9,2-2-65,3-3-2"], "1-1-9,2-2-60,3-3-2"
+    # snapshot, what the writer had before, followers, where the log begins
+    "nobody follows": ("0-1-100", "0-2-50,0-1-90", [], "0-2-50,0-1-100"),
+    "nobody follows, a domain each": ("1-1-100,2-2-70", "1-1-90,2-2-70", [], "1-1-100,2-2-70"),
+    "the writer follows, and stands where the copy does": (
+        "0-1-100", "0-3-20,0-2-50,0-1-90", ["0-1-100"], "0-3-20,0-2-50,0-1-100"
     ),
-    "another server wrote last in the domain": ("1-1-100,2-3-70", ["1-1-100,2-2-50"], "1-1-100,2-2-50"),
-    "this node never wrote": ("2-2-70", ["2-2-70"], "2-2-70"),
+    "the writer has read less of its own": ("0-1-100", "0-3-20,0-2-50,0-1-90", ["0-1-80"], "0-3-20,0-2-50,0-1-80"),
+    "it has read none of its own yet": ("0-1-100", "0-3-20,0-2-50,0-1-90", ["0-2-50"], "0-3-20,0-2-50"),
+    "it has read none of a domain": ("1-1-100,2-2-70", "1-1-100,2-2-70", ["1-1-100"], "1-1-100"),
+    "old domains stay": (
+        "0-1-9,1-1-100,2-2-70", "0-1-9,1-1-100,2-2-70", ["0-1-5,1-1-100,2-2-60"], "0-1-5,1-1-100,2-2-60"
+    ),
+    "a backup is older than what the writer has": ("0-1-100", "0-3-20,0-2-250,0-1-300", [], "0-3-20,0-1-100"),
+    "the writer knows a position alone": ("0-1-100", "0-1-90", [], "0-1-100"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BEGINS)
 def test_the_log_begins_where_every_follower_finds_itself(case: str) -> None:
-    snapshot, followers, begins = BEGINS[case]
-    assert binlog_state(position(snapshot), [position(one) for one in followers], OWN) == begins
-
-
-@pytest.mark.parametrize("follower", ["1-1-99,2-2-70", "2-2-70"])
-def test_a_number_of_its_own_is_never_given_twice(follower: str) -> None:
-    with pytest.raises(CouldNotDo, match="stands elsewhere in domain 1"):
-        binlog_state(position("1-1-100,2-2-70"), [position(follower)], OWN)
+    snapshot, before, followers, begins = BEGINS[case]
+    assert binlog_state(position(snapshot), position(before), [position(one) for one in followers]) == begins
 
 
 Numbers = dict[int, int]
 POSITIONS = st.dictionaries(st.integers(2, 4), st.integers(1, 9), max_size=3)
 
 
-@given(POSITIONS, st.lists(POSITIONS, max_size=3))
-def test_no_follower_stands_before_the_log_in_any_domain(snapshot: Numbers, others: list[Numbers]) -> None:
+@given(POSITIONS, POSITIONS, st.lists(POSITIONS, max_size=3))
+def test_no_follower_stands_before_the_log_in_any_domain(
+    snapshot: Numbers, before: Numbers, others: list[Numbers]
+) -> None:
     def made(numbers: Numbers) -> GtidSet:
         return position(",".join(f"{domain}-{domain}-{number}" for domain, number in numbers.items()))
 
-    state = position(binlog_state(made(snapshot), [made(other) for other in others], OWN))
+    state = position(binlog_state(made(snapshot), made(before), [made(other) for other in others]))
     assert made(snapshot).contains(state)
     for other in others:
         assert all(other.get(source[0], 0) >= spans[-1][1] for source, _, spans in state.parts)
 
 
+LOGS = st.lists(st.integers(1, 3), min_size=1, max_size=12)  # who wrote each transaction of the one domain
+
+
+@given(LOGS, st.integers(1, 12), st.integers(0, 12))
+def test_a_copy_compares_as_its_source_does(log: list[int], copied: int, asked: int) -> None:
+    def state(count: int) -> GtidSet:
+        last = {server: at for at, server in enumerate(log[:count], 1)}
+        return position(",".join(f"0-{server}-{at}" for server, at in sorted(last.items(), key=lambda one: one[1])))
+
+    copied, asked = min(copied, len(log)), min(asked, copied, len(log))
+    snapshot = position(state(copied).position())
+    copy = position(f"{binlog_state(snapshot, state(asked), [])},{snapshot}")
+    assert state(copied).contains(copy) and copy.contains(snapshot)
+    assert copy.contains(state(asked))
+
+
 def test_a_position_names_the_last_transaction_of_each_domain() -> None:
-    assert position_of(position("2-2-70,1-1-5")) == "1-1-5,2-2-70"
+    assert position("2-2-70,1-1-5,1-3-6").position() == "1-3-6,2-2-70"
 
 
 JOE, AMY, ROLE = Account(True, "joe", "%"), Account(True, "amy", "%"), Account(False, "reader", "")

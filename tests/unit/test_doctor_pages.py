@@ -15,7 +15,7 @@ MADE = {
     *(f"{file}-{what}" for file in ("track-file", "fifo") for what in ("missing", "kind", "open")),
 }
 #: said as an error in one case that the page tells of
-EITHER = {"hook-refused", "epoch-table", "foreign-cluster"}
+EITHER = {"hook-refused", "epoch-table", "foreign-cluster", "gtid-domain-differs"}
 SAYS = {"error": 1, "warning": 1, "say": 1, "_wrong": 0, "_odd": 0}
 SEVERITY = {"error": "E", "_wrong": "E", "warning": "W", "_odd": "W"}
 
@@ -38,7 +38,7 @@ def said() -> dict[str, str]:
                     found.update(dict.fromkeys(rules, SEVERITY[severity]))
     # tables whose severity is the caller's
     found |= {"interface-differs": "E", "router-id-differs": "E", "priority-differs": "E", "boots-writable": "E"}
-    found |= {"server-id-shared": "E", "gtid-domain-shared": "E", "epoch-table": "E", "foreign-cluster": "E"}
+    found |= {"epoch-table": "E", "foreign-cluster": "E"}
     return found | dict.fromkeys(MADE, "E")
 
 

@@ -98,15 +98,22 @@ def test_a_mariadb_difference_is_readable() -> None:
     assert theirs.minus(mine).is_empty
 
 
+def maria(text: str) -> GtidSet:
+    return GtidSet.parse(MARIADB, text)
+
+
 def test_a_later_server_in_the_same_domain_continues_it() -> None:
-    assert GtidSet.parse(MARIADB, "0-2-6").contains(GtidSet.parse(MARIADB, "0-1-5"))
+    assert maria("0-1-5,0-2-6").contains(maria("0-1-5"))
+    assert str(maria("0-1-5,0-2-9").minus(maria("0-1-5"))) == "0-2-6..9"
+    assert not maria("0-2-6").contains(maria("0-1-5"))  # a position alone: whether 0-1-5 came before, nobody knows
 
 
 def test_the_same_number_by_another_server_is_another_transaction() -> None:
     mine, theirs = GtidSet.parse(MARIADB, "0-1-5"), GtidSet.parse(MARIADB, "0-2-5")
     assert not mine.contains(theirs)
     assert not theirs.contains(mine)
-    assert str(mine.minus(theirs)) == "0-1-5..5"
+    assert str(mine.minus(theirs)) == "0-1-5"
+    assert str(maria("0-1-4,0-3-5").minus(maria("0-1-4,0-2-5"))) == "0-3-5..5"
 
 
 def test_mysql_writes_a_set_as_the_server_does() -> None:

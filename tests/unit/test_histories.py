@@ -134,6 +134,15 @@ def test_a_writer_with_nothing_alone_closes_for_a_closed_node_that_goes_on_from_
     assert why_close(Standing(3), seeing(open_with(FIRST, SECOND, gtid=MORE), *after, gtid=OTHER)) is None
 
 
+def test_a_writer_closes_for_one_that_goes_on_from_it_and_only_lost_the_vip_a_moment_ago() -> None:
+    sight = seeing(open_with(FIRST, SECOND, gtid=MORE), FIRST, SECOND, ASIDE, gtid=OTHER)
+    facts = sight.peers["db2"].facts
+    assert facts is not None and why_close(Standing(3), sight) is None
+    fit = with_peer(sight, **{**{name: getattr(facts, name) for name in facts.__slots__}, "fit_lock": 12})
+    why = why_close(Standing(3), fit)
+    assert why is not None and why[0] == "higher-epoch"
+
+
 @pytest.mark.parametrize(("priority", "closes"), [(160, False), (240, True)])
 def test_of_two_open_nodes_that_went_apart_the_one_stays_that_keepalived_prefers(priority: int, closes: bool) -> None:
     sight = seeing(open_with(FIRST, SECOND, gtid=MORE), FIRST, ASIDE, closed=False, gtid=OTHER)

@@ -21,7 +21,7 @@ from vipguard.act.setup_files import (
     wanted_settings,
 )
 from vipguard.cli import setup_data
-from vipguard.cli.setup_steps import Refusal
+from vipguard.cli.setup_steps import Refusal, domain_alone
 from vipguard.model.evidence import Channel
 from vipguard.model.gtid import GtidSet
 from vipguard.model.policy import Flavor, Node, Policy, Replication
@@ -80,6 +80,18 @@ def test_a_server_that_would_boot_open_is_named(policy: Policy, flavor: Flavor) 
     if flavor == "mysql":
         missing = list(not_in_force(policy, server(policy, flavor, plugins=frozenset()), BOOT))
         assert missing == ["plugin_load_add = mysql_clone.so (it is not loaded)"]
+
+
+def test_a_domain_of_its_own_is_given_up_without_a_restart(policy: Policy) -> None:
+    well = server(policy, "mariadb")
+    old = replace(well, variables={**well.variables, "gtid_domain_id": "2"})
+    lacking = list(not_in_force(policy, old, BOOT))
+    assert lacking == ["gtid_domain_id = 0 (it is 2)"] and old.closed
+    assert domain_alone(policy, old, lacking).startswith("SET GLOBAL gtid_domain_id = 0")
+    opened = replace(old, variables={**old.variables, "read_only": "OFF"})
+    assert domain_alone(policy, replace(opened, guarded=True), lacking) == "vipguard switchover"
+    assert domain_alone(policy, opened, lacking) == "", "its sessions would go on in the old one: it is restarted"
+    assert domain_alone(policy, old, [*lacking, "port = 3306 (it is 3307)"]) == ""
 
 
 def test_a_file_that_says_something_else_is_kept_beside_the_new_one(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from vipguard.agent.event import Claimed
 from vipguard.agent.world import Closing, Handing, Invited
 from vipguard.checks import move
 from vipguard.model import effect as do
-from vipguard.model.evidence import Answer
+from vipguard.model.evidence import Answer, Order
 from vipguard.model.gtid import GtidSet
 from vipguard.model.maintenance import Maintenance
+from vipguard.model.policy import Node
+from vipguard.model.sight import PeerSight
 
 AHEAD = GTIDS.union(GtidSet.parse("mariadb", "1-1-9"))
 
@@ -316,6 +318,35 @@ def test_what_speaks_against_a_target_is_named(target: dict[str, object], rule: 
 def test_a_target_that_does_not_answer_is_the_only_line() -> None:
     lines = move.examine("db2", "db1", replace(SEEN, server=None), SEEN)
     assert [(line.rule, line.fine) for line in lines] == [("not-seen", False)]
+
+
+@pytest.mark.parametrize(
+    ("writers", "third", "fine"),
+    [
+        (0, Order(0, True, parallel=True), True),
+        (2, Order(0, True, parallel=False), True),
+        (2, Order(0, True, parallel=True), False),
+        (2, None, True),
+    ],
+    ids=["one domain", "nobody in parallel", "a third node in parallel", "a third node that is not seen"],
+)
+def test_the_first_move_into_the_clusters_domain_waits_for_parallel_appliers(
+    writers: int, third: Order | None, fine: bool
+) -> None:
+    nodes = (*POLICY.nodes, Node("db3", "10.73.0.13", 0, 3, "replica"))
+    peer = SEEN.peers["db2"]
+    assert peer.evidence is not None and peer.evidence.facts is not None
+    its = replace(peer.evidence.facts, order=Order(writers, True, parallel=True))
+    follows = replace(peer.evidence.facts, order=third, closed=True, open_lock=None)
+    seen = replace(
+        with_facts(SEEN, order=Order(0, True, parallel=True)),
+        policy=replace(BEATLESS, nodes=nodes),
+        peers={"db2": replace(peer, evidence=replace(peer.evidence, facts=its))},
+        replicas={"db3": PeerSight(nodes[2], replace(peer.evidence, facts=follows))},
+    )
+    found = {line.rule: line for line in move.examine("db2", "db1", seen, seen)}
+    assert ("order" in found) is (writers != 0)
+    assert writers == 0 or found["order"].fine is fine
 
 
 def test_maintenance_and_pause_are_told_by_the_writer() -> None:

@@ -73,9 +73,9 @@ def export(policy: Policy, wanted: GtidSet, deadline: Deadline) -> list[Transact
         finally:
             session.close()
         found: list[Transaction] = []
-        missing = wanted
+        had = GtidSet.empty(wanted.flavor)
         for file in reversed(files):
-            collector = Collector(wanted.flavor, missing)
+            collector = Collector(wanted.flavor, wanted)
             try:
                 for event in read_events(_reader(policy, deadline), file, deadline):
                     collector.feed(event)
@@ -83,10 +83,10 @@ def export(policy: Policy, wanted: GtidSet, deadline: Deadline) -> list[Transact
                 raise CouldNotDo(f"{file}: {exc}") from exc
             found = [*collector.found.values(), *found]
             for one in collector.found:
-                missing = missing.minus(_single(wanted.flavor, one))
-            if missing.is_empty:
+                had = had.union(_single(wanted.flavor, one))
+            if wanted.minus_numbers(had).is_empty:
                 return found
-        raise CouldNotDo(f"its files no longer have {missing}", refused=True)
+        raise CouldNotDo(f"its files no longer have {wanted.minus_numbers(had)}", refused=True)
 
 
 def _reader(policy: Policy, deadline: Deadline) -> Session:

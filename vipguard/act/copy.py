@@ -148,10 +148,11 @@ def make(plan: Plan, tell: Tell) -> GtidSet:
 
     with step("copy the writer"):
         if plan.policy.copy.command:
+            before = copy_mariadb.writers_set(plan) if plan.flavor == MARIADB else GtidSet.empty(plan.flavor)
             hold_readers(plan)
             position = _by_command(plan, tell)
             if plan.flavor == MARIADB:
-                copy_mariadb.settle(plan, position)
+                copy_mariadb.settle(plan, position, before)
             else:
                 copy_mysql.settle(plan)
         elif plan.flavor == MARIADB:

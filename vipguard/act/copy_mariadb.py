@@ -72,11 +72,16 @@ def check(plan: Plan) -> None:
         writer.query("SELECT User FROM mysql.user LIMIT 1", deadline=plan.deadline.at_most(ASK_S))
     finally:
         writer.close()
+    if plan.policy.lossless:  # else their agents point them at the writer as soon as this node stands still
+        for node, _ in _followers(plan):
+            if node != plan.writer:
+                raise CouldNotDo(_point_first(plan, node), refused=True)
 
 
 def make(plan: Plan, tell: Tell) -> None:
     """Empty, load, accounts, position. Raises CouldNotDo, Silent, Absent."""
     dump, total = _survey(plan, tell)
+    before = writers_set(plan)
     root = ask_root(plan)
     try:
         tell.step("removing this node's own data")
@@ -92,7 +97,16 @@ def make(plan: Plan, tell: Tell) -> None:
         for skipped in synchronize(plan.ask_writer, lambda: ask_root(plan), plan.policy, plan.deadline):
             tell.warn(skipped)
         _quiet_events(plan)
-    settle(plan, position)
+    settle(plan, position, before)
+
+
+def writers_set(plan: Plan) -> GtidSet:
+    """What the writer has; to be asked for before the copy is begun."""
+    session = plan.ask_writer()
+    try:
+        return look(session, plan.deadline.at_most(ASK_S))[0]
+    finally:
+        session.close()
 
 
 def _survey(plan: Plan, tell: Tell) -> tuple[Dump, int]:
@@ -118,10 +132,8 @@ def _begin(root: Session, plan: Plan) -> None:
     """Replication stopped, and a set that is contained nowhere."""
     deadline = plan.deadline.at_most(60.0)
     root.ask(("SET GLOBAL read_only = 1", "STOP ALL SLAVES"), deadline)
-    rows = root.query("SELECT @@global.gtid_binlog_pos, @@global.gtid_slave_pos", deadline=deadline)
-    have = GtidSet.parse("mariadb", ",".join(str(cell) for cell in rows[0]))
-    position = position_of(have.union(GtidSet.parse("mariadb", NOT_WHOLE)))
-    root.ask((f"SET GLOBAL gtid_slave_pos = '{position}'",), deadline)
+    have = look(root, deadline)[0].union(GtidSet.parse("mariadb", NOT_WHOLE))
+    root.ask((f"SET GLOBAL gtid_slave_pos = '{have.position()}'",), deadline)
 
 
 def _empty(root: Session, plan: Plan) -> None:
@@ -164,8 +176,11 @@ def _quiet_events(plan: Plan) -> None:
         root.close()
 
 
-def settle(plan: Plan, position: str) -> None:
-    """The binary log begins anew where the copy stands; replication is configured and stopped."""
+def settle(plan: Plan, position: str, before: GtidSet) -> None:
+    """The binary log begins anew where the copy stands; replication is configured and stopped.
+
+    `before`: what the writer had before the copy was begun.
+    """
     try:
         snapshot = GtidSet.parse("mariadb", position)
     except ValueError as exc:
@@ -175,29 +190,37 @@ def settle(plan: Plan, position: str) -> None:
     root = ask_root(plan)
     try:
         deadline = plan.deadline.at_most(6 * ASK_S)
-        domain = int(root.query("SELECT @@global.gtid_domain_id", deadline=deadline)[0][0])
-        state = _beginning(plan, snapshot, domain)
+        state = _beginning(plan, snapshot, before)
         root.ask(("STOP ALL SLAVES", *_forget(root, plan)), deadline)
         dumps = {row.id for row in list_sessions(root, deadline) if row.command.startswith("Binlog Dump")}
         end_and_see_gone(root, dumps, deadline)
         # together: whoever connected in between would be told that its position is unknown here, and give up
         root.ask(("RESET MASTER", f"SET GLOBAL gtid_binlog_state = '{state}'"), deadline)
         root.ask((change_source(plan, root.literal),), deadline)
-        root.ask((f"SET GLOBAL gtid_slave_pos = '{position_of(snapshot)}'",), deadline)
+        # last: it makes the server count on from there, also where the log begins before it, and after a restart
+        root.ask((f"SET GLOBAL gtid_slave_pos = '{snapshot.position()}'",), deadline)
     finally:
         root.close()
 
 
-def _beginning(plan: Plan, snapshot: GtidSet, domain: int) -> str:
-    """A follower may be about to apply the last of what it received."""
+def _beginning(plan: Plan, snapshot: GtidSet, before: GtidSet) -> str:
+    """Whoever else follows this node has until then to be pointed at the writer, by its agent or by hand."""
     until = plan.deadline.at_most(APPLY_S)
     while True:
-        try:
-            return binlog_state(snapshot, _followers(plan), domain)
-        except CouldNotDo:
-            if until.expired:
-                raise
-            time.sleep(AGAIN_S)
+        followers = _followers(plan)
+        others = [node for node, at in followers if node != plan.writer and at.position() != snapshot.position()]
+        if not others:
+            return binlog_state(snapshot, before, [at for _, at in followers])
+        if until.expired:
+            raise CouldNotDo(_point_first(plan, others[0]))
+        time.sleep(AGAIN_S)
+
+
+def _point_first(plan: Plan, node: Node) -> str:
+    return (
+        f"{node.name} replicates from this node, and the log of a fresh copy would not have what it lacks:"
+        f" on {node.name} STOP SLAVE; CHANGE MASTER TO MASTER_HOST='{plan.writer.address}'; START SLAVE"
+    )
 
 
 def _forget(root: Session, plan: Plan) -> list[str]:
@@ -205,9 +228,10 @@ def _forget(root: Session, plan: Plan) -> list[str]:
     return [f"RESET SLAVE {root.literal(str(name))} ALL" for name in names]
 
 
-def _followers(plan: Plan) -> list[GtidSet]:
-    """The positions of the nodes that replicate from this one, as far as they can be asked; the writer must answer."""
-    found: list[GtidSet] = []
+def _followers(plan: Plan) -> list[tuple[Node, GtidSet]]:
+    """The nodes that replicate from this one, with their positions, as far as they can be asked; the writer must
+    answer."""
+    found: list[tuple[Node, GtidSet]] = []
     for node in plan.policy.peers:
         try:
             position = _position_if_follower(plan, node)
@@ -216,7 +240,7 @@ def _followers(plan: Plan) -> list[GtidSet]:
                 raise
             continue
         if position is not None:
-            found.append(position)
+            found.append((node, position))
     return found
 
 
@@ -232,28 +256,29 @@ def _position_if_follower(plan: Plan, node: Node) -> GtidSet | None:
         session.close()
 
 
-def binlog_state(snapshot: GtidSet, followers: Sequence[GtidSet], domain: int) -> str:
-    """Where the new, empty binary log begins, so that every follower finds its position in it.
+def binlog_state(snapshot: GtidSet, before: GtidSet, followers: Sequence[GtidSet]) -> str:
+    """What the new, empty binary log is said to have had already: what the source has, server by server, so that this
+    node's set compares as the source's does.
 
-    A follower asks from its own position on; one that lies before the log's beginning, in any domain, ends its IO
-    thread for good (1236). In foreign domains the log therefore begins where the follower stands that has least, though
-    the copy has more: those transactions have come to it another way. In this node's own domain it must begin at the
-    copy, or numbers would be given twice. Raises CouldNotDo where that cannot be.
+    A follower asks from its own position on: one that is not the last of what the log had, in any domain, ends its IO
+    thread for good (1236). Where the writer follows this node and stands before the copy, the log therefore begins
+    there; those transactions are its own, or have come to it another way. `before` is of another moment than the
+    snapshot: of it counts what lies before the snapshot's end.
     """
     begins: list[str] = []
     for source, server, intervals in snapshot.parts:
-        last = (intervals[-1][1], server)
-        stands = [_last(follower, source[0]) for follower in followers]
-        if source[0] == domain:
-            if any(at is None or at[0] != last[0] for at in stands):
-                raise CouldNotDo(
-                    f"a node that replicates from here stands elsewhere in domain {domain} than the writer: with its"
-                    f" replication stopped, give its gtid_slave_pos {domain}-{server}-{last[0]} in that domain"
-                )
-            begins.append(f"{domain}-{server}-{last[0]}")
-        elif all(at is not None for at in stands):
-            sequence, by = min([last, *(at for at in stands if at is not None)])
-            begins.append(f"{source[0]}-{by}-{sequence}")
+        domain, end = source[0], (intervals[-1][1], server)
+        stands = [_last(follower, domain) for follower in followers]
+        if any(at is None for at in stands):
+            continue
+        number, by = min([end, *(at for at in stands if at is not None)])
+        known = {by: number} | {
+            wrote: spans[-1][1]
+            for its, wrote, spans in before.parts
+            if its[0] == domain and wrote != by and spans[-1][1] < number
+        }
+        last_at_the_end = sorted(known.items(), key=lambda one: one[1])
+        begins += [f"{domain}-{wrote}-{last}" for wrote, last in last_at_the_end]
     return ",".join(begins)
 
 
@@ -261,11 +286,6 @@ def _last(position: GtidSet, domain: int) -> tuple[int, int] | None:
     return next(
         ((spans[-1][1], server) for source, server, spans in position.parts if source[0] == domain), None
     )
-
-
-def position_of(have: GtidSet) -> str:
-    """A set as MariaDB's position: the last transaction of each domain."""
-    return ",".join(f"{source[0]}-{server}-{spans[-1][1]}" for source, server, spans in have.parts)
 
 
 def quoted(name: str) -> str:

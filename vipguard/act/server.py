@@ -15,6 +15,7 @@ from ..model.effect import Care
 from ..model.evidence import ProcessId
 from ..model.gtid import GtidSet
 from ..model.ledger import Opening
+from ..model.policy import MARIADB
 from ..session import Deadline, Denied, Session, dialect_of, ledger
 from ..session.process import is_exiting, stat_fields
 from .sessions import Row, end_and_see_gone, kill, list_sessions
@@ -216,11 +217,18 @@ class Opener:
         self._ledger = False
 
     @classmethod
-    def prepare(cls, connect: Connect, open_lock: str, deadline: Deadline) -> Opener:
-        """A new session that holds the lock. CouldNotDo (refused) when another session has it; Absent, Silent."""
+    def prepare(cls, connect: Connect, open_lock: str, deadline: Deadline, domain: int | None = None) -> Opener:
+        """A new session that holds the lock. CouldNotDo (refused) when another session has it; Absent, Silent.
+
+        MariaDB: new sessions, this one included, write in `domain`. Where that had to be changed, and the account may,
+        whoever was connected before is cut off: his writes would go on in the old one.
+        """
         with step("prepare to open"):
             session = connect(deadline)
             try:
+                if domain is not None and session.flavor == MARIADB and _change_domain(session, domain, deadline):
+                    session.close()
+                    session = connect(deadline)
                 name = session.literal(open_lock)
                 row = session.ask((f"SELECT GET_LOCK({name}, 0), IS_USED_LOCK({name})",), deadline)[0][0]
                 if row[0] != b"1":
@@ -269,6 +277,17 @@ class Opener:
     def close(self) -> None:
         """Gives the open lock back as well."""
         self._session.close()
+
+
+def _change_domain(session: Session, domain: int, deadline: Deadline) -> bool:
+    """Did it have to be changed, and could it be? Where the account may not, `doctor` says so: to open matters more."""
+    (now, user), *_ = session.ask(("SELECT @@global.gtid_domain_id, CURRENT_USER()",), deadline)[0]
+    if int(now or 0) == domain or session.attempt_all([f"SET GLOBAL gtid_domain_id = {domain}"], deadline) != [0]:
+        return False
+    ours = (user or b"").decode().rpartition("@")[0]
+    clients = {row.id for row in list_sessions(session, deadline) if row.is_client and row.user != ours}
+    kill(session, clients, deadline)
+    return True
 
 
 def kill_server(process: ProcessId, within_s: float) -> bool:

@@ -136,8 +136,8 @@ def why_not_accept(seen: Apart) -> str | None:
         return _no_writer(seen.sight)
     if seen.lacking.is_empty:
         return f"{seen.writer.name} lacks nothing that is here"
-    if len(seen.lacking.parts) > 1:
-        return f"they are of {len(seen.lacking.parts)} sources, whose order among each other is not known"
+    if seen.lacking.sequences() > 1:
+        return f"they are of {seen.lacking.sequences()} sources, whose order among each other is not known"
     return None
 
 

@@ -96,7 +96,10 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     if evidence.answer in (Answer.SILENT, Answer.BLIND):
         unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
     before = world.server if world.server is not None and world.server.answered else world.server_before
-    world = replace(world, server=evidence, server_before=before)
+    same = before is not None and before.facts is not None and evidence.facts is not None
+    same = same and before.facts.gtid == evidence.facts.gtid  # type: ignore[union-attr]
+    since_s = world.gtid_since_s if same and world.gtid_since_s is not None else evidence.seen_at_s
+    world = replace(world, server=evidence, server_before=before, gtid_since_s=since_s)
     world = replace(world, silent_since_s=silent_since_s, unseen_since_s=unseen_since_s)
     if evidence.facts is None:
         return world
@@ -218,12 +221,14 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
             eligible = _fit(world, known, name, lagging)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
-    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT):
+    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT) or evidence.spoke:
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
         world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
     seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=_gone_s(peer, evidence))
+    if eligible is True and peer.eligible is not True:
+        seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen})
     return _compare(_see_reference(see_writer(world, seen), seen))
 

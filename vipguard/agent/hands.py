@@ -41,6 +41,7 @@ from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
 from ..session.process import is_exiting
 from ..state import standdown, store
+from ..state.pen import Pen
 from .alerts import environment
 from .event import Claimed, Did, Looked, Prepared
 from .lanes import Lanes
@@ -70,6 +71,7 @@ class Hands:
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
         self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
+        self._disk, self._pen = disk.DiskWatch(), Pen()
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
@@ -112,7 +114,7 @@ class Hands:
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
-        return disk.look(effect.path, self._now)
+        return self._disk.look(effect.path, effect.logs, self._now)
 
     def look(self, effect: do.Effect) -> Looked:
         asked_at_s = self._now()
@@ -229,7 +231,8 @@ class Hands:
 
     def prepare_open(self, effect: do.PrepareOpen) -> Prepared:
         self.drop_opener(effect)
-        opener = Opener.prepare(self._for_opener, self.policy.open_lock, Deadline(effect.deadline_s))
+        domain, deadline = self.policy.mysql.gtid_domain_id, Deadline(effect.deadline_s)
+        opener = Opener.prepare(self._for_opener, self.policy.open_lock, deadline, domain)
         self._opener = opener
         try:
             self._gate.open()
@@ -337,7 +340,7 @@ class Hands:
 
     def remember(self, effect: do.Remember) -> None:
         whose, vip = (self.policy.cluster, self.policy.node), str(self.policy.vip.ip)
-        store.save(self.policy.paths.state_file, *whose, effect.memory, vip)
+        store.save(self.policy.paths.state_file, *whose, effect.memory, vip, self._pen, effect.deadline_s)
         self._remembered_s = self._now()
 
     def keep_word(self, effect: do.KeepWord) -> None:

@@ -8,6 +8,7 @@ to tell: an idle writer does not beat. Who has nobody does not either; the lag i
 
 from __future__ import annotations
 
+from ..checks import stall
 from ..model.effect import Beat, ProbePeer, ProbeServer
 from ..model.evidence import Answer
 from ..model.sight import PeerSight
@@ -19,6 +20,7 @@ from .world import Writing
 
 NEWS_S = 0.02  # an answer that is older is no news; and so late a beat has no effect
 BEAT_S = 0.2
+DISK_S = 0.25  # a disk that takes as long for a few bytes
 
 
 def keep(draft: Draft, event: Event) -> None:
@@ -96,6 +98,8 @@ def _at_ease(draft: Draft, opener: int) -> bool:
         return False
     if sight.claimed_by_other or sight.isolated or not sight.vip_here or phases.no_room(draft):
         return False
+    if stall.waits_s(sight) >= DISK_S:
+        return False  # each beat would hang in a session of its own
     semi = semi_sync.own(sight)
     if semi is None or not semi.source_enabled:
         return True

@@ -34,7 +34,9 @@ def join(draft: Draft) -> None:
     writing = isinstance(world.phase, Writing)
     if not writing and (sight.vip_here or sight.claimed_by_other):
         return
-    found = follow.another(sight) if world.join_due or wanted else None
+    found = rejoin.unheard(sight) if writing or sight.was_writer else None
+    if found is None and (world.join_due or wanted):
+        found = follow.another(sight)
     if found is None and world.join_due:
         found = rejoin.writer(sight) if writing else rejoin.standby(sight)
     elif found is None and not writing and not wanted:

@@ -18,6 +18,7 @@ from .draft import Draft
 from .world import Resting, Writing
 
 WRITE_S = 1.0
+NOTICE_S = 1.0  # a node that would open again says so within some rounds
 AGAIN_S = 10.0  # after a row that did not come to be
 ERRANT_AGAIN_S = 60.0  # a node on which somebody goes on to write costs a row a minute, not one each time
 
@@ -31,6 +32,7 @@ def keep(draft: Draft) -> None:
         return
     sight = draft.sight
     apart = [peer for peer in sight.peers.values() if _to_record(peer, sight, draft, world.phase)]
+    apart = _noticed(draft, apart)
     if not apart or world.phase.opener is None:
         return
     row = EpochRow(sight.highest_epoch + 1, world.policy.node, world.boot_id)
@@ -67,6 +69,19 @@ def _to_record(peer: PeerSight, sight: Sight, draft: Draft, phase: Writing) -> b
     if since_s < ERRANT_AGAIN_S or seen.seen_at_s > server.asked_at_s:
         return False
     return not server.facts.gtid.contains(facts.gtid)
+
+
+def _noticed(draft: Draft, apart: list[PeerSight]) -> list[PeerSight]:
+    """Of a node that goes on from here it must first show whether it would open again: then this one closes for it."""
+    found = {peer.node.name: draft.world.noticed_s.get(peer.node.name, draft.now_s) for peer in apart}
+    if found != draft.world.noticed_s:
+        draft.set(noticed_s=found)
+    sight = draft.sight
+    return [
+        peer
+        for peer in apart
+        if sight.relation(peer) is not Relation.BEHIND or draft.now_s - found[peer.node.name] >= NOTICE_S
+    ]
 
 
 def written(draft: Draft, effect: WriteOpening) -> None:

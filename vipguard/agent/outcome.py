@@ -311,6 +311,9 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.say("word", "stand-down-unwritable", "error", reason=failure.text)
         case Remember() if not isinstance(phase, Taking):
             draft.say("memory", "memory-unwritable", "error", reason=failure.text)
+        case ProbeDisk():
+            draft.set(disk=DiskEvidence(draft.now_s, None, None, None))
+            draft.say(f"failed:{effect.key}", "disk-not-looked-at", "warning", reason=failure.text)
         case _ if isinstance(effect, AGAIN) and not failure.refused:
             draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case PrepareOpen() if isinstance(phase, Writing):

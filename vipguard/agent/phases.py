@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..checks import stall
 from ..model.effect import Announce, Care, DropOpener, Release, Remember
 from ..model.gtid import GtidSet
 from ..model.memory import Completed
@@ -50,8 +51,9 @@ def closed(draft: Draft, phase: Closing) -> None:
 
 def must_kill(draft: Draft, rule: str) -> bool:
     """Do commits wait on a node that is cut off or superseded? Whatever else ends them acknowledges or shows them.
-    Or does a write wait for room? Whatever else ends it leaves half of it in the binary log."""
-    if no_room(draft):
+    Or does a write wait for room? Whatever else ends it leaves half of it in the binary log. Or for a disk that stands?
+    Read-only binds no commit that is under way, and it may wake up later."""
+    if no_room(draft) or stall.stalled(draft.sight):
         return True
     semi = semi_sync.own(draft.sight)
     return semi is not None and semi.waiting > 0 and semi_sync.care(draft.sight, rule) is Care.STRICT
@@ -60,6 +62,13 @@ def must_kill(draft: Draft, rule: str) -> bool:
 def no_room(draft: Draft) -> bool:
     disk = draft.world.disk
     return disk is not None and disk.free_bytes is not None and disk.free_bytes < NO_ROOM_BYTES
+
+
+def why_kill(draft: Draft) -> str:
+    """The rule by which a close that `must_kill` kills."""
+    if no_room(draft):
+        return "no-room-to-close"
+    return "disk-stalled" if stall.stalled(draft.sight) else "commits-wait-superseded"
 
 
 def begin_closing(draft: Draft, rule: str, text: str) -> None:

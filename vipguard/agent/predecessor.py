@@ -56,7 +56,8 @@ def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
                 + f", and {policy.file or 'the configuration'} says {', '.join(differing)}: nothing was done. Change"
                 " that back, or move the writer away first (`vipguard switchover`)"
             )
-    os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
+    if not os.path.isdir(policy.paths.state):  # making one that is there would wait for a disk that stands
+        os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
     if before and found is not None and (found.cluster, found.node) == (policy.cluster, policy.node):
         _carry_over(policy, before)
     if resident:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..checks import CHECKS, lag
+from ..checks import CHECKS, lag, stall
 from ..model.evidence import ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
@@ -123,6 +123,9 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "track_file": world.track,
         "disk_free_bytes": world.disk.free_bytes if world.disk else None,
         "disk_writable": world.disk.writable if world.disk else None,
+        "disk_waits_s": round(stall.waits_s(sight), 3) if world.disk else None,
+        "disk_still_s": round(stall.still_s(sight), 3) if world.disk else None,
+        "disk_unsynced": world.disk.sync_error if world.disk else None,
         "seen_ago_s": _ago(sight.now_s, world.server.seen_at_s if world.server else None),
     }
 
@@ -172,6 +175,9 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "track_file": None,
         "disk_free_bytes": None,
         "disk_writable": None,
+        "disk_waits_s": None,
+        "disk_still_s": None,
+        "disk_unsynced": None,
         "certificate_until_s": facts.certificate_until_s if facts else None,
         "seen_ago_s": _ago(sight.now_s, seen.seen_at_s if seen else None),
         "alive_ago_s": _ago(sight.now_s, peer.alive_s),

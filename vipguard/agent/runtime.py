@@ -24,6 +24,7 @@ from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
+from ..state.pen import Pen
 from ..state.recent import Recent
 from . import predecessor, readers, story
 from .alerts import Alerts
@@ -60,7 +61,7 @@ class Runtime:
         os.makedirs(policy.paths.run, mode=0o750, exist_ok=True)
         predecessor.take_up(policy, boot_id(), resident=resident)
         self.recent = Recent(policy.paths.journal, policy.node)
-        self.journal = Journal(policy.paths.journal, self.recent if resident else None)
+        self.journal = Journal(policy.paths.journal, self.recent if resident else None, Pen())
         self.story = story.Story(self.journal.put)
         self.tally = Tally()
         self.watch = Watch(policy, self.now, readers=resident)

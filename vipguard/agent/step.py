@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..checks import writer
+from ..checks import stall, writer
 from ..model.effect import CloseServer, Fetch, KillServer, PrepareOpen, RemoveVip, ResetClients
 from ..model.evidence import Answer
 from ..model.sight import Sight
@@ -244,10 +244,14 @@ def _writing(draft: Draft) -> None:
         draft.send(KillServer(1.0, world.process))
         return
     unfit = writer.judge(sight, "holder")
+    facts = world.server.facts if world.server else None
+    if unfit.rule == "holder-disk-stalled" and world.process is not None and not (facts and facts.closed):
+        draft.say("kill", "disk-stalled", "warning", text=unfit.text)
+        draft.send(KillServer(1.0, world.process))
+        return
     if unfit.eligibility is Eligibility.INELIGIBLE and not sight.hung:
         _close(draft, unfit.rule, unfit.text)
         return
-    facts = world.server.facts if world.server else None
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
     if (facts.closed or facts.half_closed) and standdown.found_closed(draft, phase, facts):
@@ -260,7 +264,7 @@ def _writing(draft: Draft) -> None:
         draft.set(phase=replace(phase, shut_s=None))
     elif phase.opener is None or facts.open_lock != phase.opener:
         _regain(draft, phase, facts.open_lock)
-    elif not phases.no_room(draft) and move.begin(draft, phase):
+    elif not phases.no_room(draft) and not stall.suspect(sight) and move.begin(draft, phase):
         _closing(draft)
 
 
@@ -310,8 +314,7 @@ def _closing(draft: Draft) -> None:
     elif draft.now_s >= phase.again_s:
         draft.set(phase=replace(phase, again_s=draft.now_s + phases.AGAIN_S))
         if world.process is not None:
-            superseded = "no-room-to-close" if phases.no_room(draft) else "commits-wait-superseded"
-            rule = superseded if phase.kill else "not-closed-in-time"
+            rule = phases.why_kill(draft) if phase.kill else "not-closed-in-time"
             draft.note("kill", rule, "warning", close_s=limits.close_s)
             draft.send(KillServer(1.0, world.process))
         else:

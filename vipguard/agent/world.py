@@ -173,7 +173,8 @@ class World:
     not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
     writer's; `writer_mark`: what the file says that tells so. `overruled_s`: when the sitting writer last wrote a row
-    of its ledger because of that peer. `reference`: by which it is seen that rows are filtered, from `filtered_from`.
+    of its ledger because of that peer, `noticed_s`: since when there is reason to.
+    `reference`: by which it is seen that rows are filtered, from `filtered_from`.
     """
 
     policy: Policy
@@ -237,7 +238,9 @@ class World:
     writer_mark: str | None = None
     reference: Reference | None = None
     filtered_from: str | None = None
+    gtid_since_s: float | None = None
     overruled_s: Mapping[str, float] = field(default_factory=dict)
+    noticed_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def process_lives(self) -> bool:
@@ -283,6 +286,7 @@ class World:
             commits_wait_since_s=self.acks.waiting_since_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
+            gtid_since_s=self.gtid_since_s,
             stood_down=self.stood_down,
         )
 

@@ -1,14 +1,40 @@
-"""Can the data directory still be written?"""
+"""Can the data directory still be written? Has it room, and do writes come back?"""
 
 from __future__ import annotations
 
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.ranges import Range
 from ..model.sight import Sight
+from . import stall
 
 
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
-    """CRITICAL below `disk.free_mb_min` or mounted read-only, unless ranges are given; the number is free MB."""
+    """CRITICAL below `disk.free_mb_min`, mounted read-only, or while writes do not come back; the number is free MB."""
+    found = room(sight, thresholds)
+    if sight.disk is None:
+        return found
+    if stall.suspect(sight):
+        return Finding("disk", Outcome.CRITICAL, "disk-stalled", stall.text(sight), found.perf)
+    if found.outcome is not Outcome.OK:
+        return found
+    if stall.slow(sight):
+        return Finding("disk", Outcome.WARNING, "disk-slow", stall.text(sight), found.perf)
+    if sight.disk.sync_error:
+        return Finding("disk", Outcome.UNKNOWN, "disk-unsynced", unsynced(sight), found.perf)
+    return found
+
+
+def unsynced(sight: Sight) -> str:
+    """Why it cannot be told whether writes come back; empty where it can."""
+    disk = sight.disk
+    if disk is None or not disk.sync_error:
+        return ""
+    place = disk.place or "the data directory"
+    return f"no file of vipguard's own can be written and synced in {place}: {disk.sync_error}"
+
+
+def room(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
+    """CRITICAL below `disk.free_mb_min` or mounted read-only, unless ranges are given."""
     disk = sight.disk
     if thresholds.critical is None and thresholds.warning is None:
         thresholds = Thresholds(critical=Range(low=sight.policy.disk.free_mb_min))

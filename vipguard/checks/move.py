@@ -64,6 +64,7 @@ def examine(writer: str, target: str, first: Sight, second: Sight) -> list[Line]
     every_s, before = first.policy.limits.heartbeat_s, facts(first, writer)
     beats = before.beats if before is not None else None
     lines += [_lag(target, _channels(first, target, theirs), theirs, its, beats, every_s), _errant(target, theirs, its)]
+    lines += _order(writer, target, first, second)
     if first.policy.lossless:
         acknowledges = theirs.semi_sync is not None and theirs.semi_sync.replica_on
         text = "acknowledges what it receives" if acknowledges else "does not acknowledge what it receives"
@@ -123,6 +124,26 @@ def _lag(
     text = f"{target} is {lag_s:g} s and {behind} transactions behind"
     lag_s_max = max(LAG_S_MAX, heartbeat.RESOLUTION * every_s)
     return Line("lag", text, lag_s <= lag_s_max and behind <= BEHIND_MAX)
+
+
+def _order(writer: str, target: str, first: Sight, second: Sight) -> list[Line]:
+    """MariaDB: the first move into the cluster's domain. Whoever applies in parallel, and has not all of the old
+    writer's yet, could apply the new writer's first."""
+    its = facts(second, writer)
+    if its is None or its.order is None or its.order.domain == first.policy.mysql.gtid_domain_id:
+        return []
+    change = f"{writer} writes in domain {its.order.domain}, and {target} will in {first.policy.mysql.gtid_domain_id}"
+    others = [n.name for n in first.policy.nodes if n.name not in (writer, target)]
+    others += [name for name in first.replicas if name not in others]
+    for name in others:
+        seen = first.replicas[name].evidence if name in first.replicas else evidence(first, name)
+        theirs = seen.facts if seen is not None else None
+        if theirs is None or theirs.order is None:
+            change += f"; whether {name} applies in parallel is not seen"
+        elif theirs.order.parallel:
+            text = f"{name} applies in parallel: on it STOP SLAVE; SET GLOBAL slave_parallel_mode = 'none'; START SLAVE"
+            return [Line("order", f"{change}; {text}", False)]
+    return [Line("order", f"{change}; nobody else is seen to apply in parallel")]
 
 
 def _errant(target: str, theirs: ServerFacts, its: ServerFacts) -> Line:

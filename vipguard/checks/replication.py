@@ -2,20 +2,24 @@
 
 A dead source must not make its replica ineligible: that replica is the one to take over. Error numbers: MySQL
 Reference Manual, "Server Error Message Reference" and "Client Error Message Reference".
+
+On MariaDB also: do the threads keep one order? A server whose `gtid_strict_mode` is off hides what it wrote by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..model.evidence import Channel
+from ..model.evidence import Channel, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
-from ..model.sight import Sight
+from ..model.sight import Sight, is_writer
 
 # What an IO thread says of a source that cannot be reached, as against one that refuses it for good.
 SOURCE_GONE = frozenset(
     {0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055}
 )
+OUT_OF_ORDER = 1950  # MariaDB Server documentation, "gtid_strict_mode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
     if not channel.sql_running:
         if channel.sql_errno:
             why = f"{channel.sql_errno} {channel.sql_error}"
+            if channel.sql_errno == OUT_OF_ORDER:
+                why = f"this server, or its source, wrote by itself what the other lacks (vipguard check errant): {why}"
             return Threads(Outcome.CRITICAL, "sql-thread-failed", f"{name}: the SQL thread stopped: {why}")
         return Threads(Outcome.CRITICAL, "sql-thread-stopped", f"{name}: the SQL thread is stopped")
     if channel.io == "running":
@@ -59,7 +65,36 @@ def worst(sight: Sight) -> Threads:
     if not facts.channels:
         return Threads(Outcome.CRITICAL, "replication-not-configured", "this server replicates from nobody")
     rows = [judge(channel, sight.io_stopped_by_us) for channel in facts.channels]
-    return max(rows, key=lambda row: row.outcome)
+    return max((*rows, *_order(facts, sight)), key=lambda row: row.outcome)
+
+
+def _order(facts: ServerFacts, sight: Sight) -> Iterator[Threads]:
+    """What would let transactions of two writers be applied, or hidden, out of their order."""
+    if facts.order is None:
+        return
+    if not facts.order.strict:
+        text = "gtid_strict_mode is off: what this server wrote by itself may hide among the GTIDs that it received"
+        yield Threads(Outcome.CRITICAL, "strict-mode-off", text)
+    if facts.order.parallel and (other := other_domain(sight)) is not None:
+        name, domain = other
+        text = (
+            f"{name} writes in domain {domain}, the next writer in {sight.policy.mysql.gtid_domain_id}, and this server"
+            " applies in parallel: a move while it is behind may change the order"
+        )
+        yield Threads(Outcome.WARNING, "order-at-risk", text)
+
+
+def other_domain(sight: Sight) -> tuple[str, int] | None:
+    """The writer, as (name, domain), where what it writes is in another domain than the next one's will be; of a writer
+    that is not seen, nothing is known."""
+    writers = [(peer.node.name, peer.evidence) for peer in sight.writers()]
+    if is_writer(sight.server):
+        writers.append((sight.policy.node, sight.server))
+    for name, seen in writers:
+        order = seen.facts.order if seen is not None and seen.facts is not None else None
+        if order is not None and order.domain != sight.policy.mysql.gtid_domain_id:
+            return name, order.domain
+    return None
 
 
 def check(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:

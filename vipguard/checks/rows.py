@@ -14,7 +14,7 @@ from ..model.finding import Outcome
 from ..model.maintenance import Maintenance
 from ..model.sight import Sight
 from ..model.verdict import Eligibility
-from . import disk, errant, flapping, lag, replication, semi_sync
+from . import disk, errant, flapping, lag, replication, semi_sync, stall
 
 YES, NO, UNSEEN = Eligibility.ELIGIBLE, Eligibility.INELIGIBLE, Eligibility.UNDETERMINED
 Number = tuple[str, float | int | str | None]
@@ -218,7 +218,7 @@ def errant_transactions(sight: Sight) -> Decision | None:
 
 
 def disk_unfit(sight: Sight) -> Decision | None:
-    found = disk.check(sight)
+    found = disk.room(sight)
     if found.outcome is Outcome.OK:
         return None
     numbers = tuple((perf.label, perf.value) for perf in found.perf)
@@ -236,6 +236,48 @@ def disk_alone(sight: Sight) -> Decision | None:
     if decision is None or decision[0] is not NO:
         return None
     return UNSEEN, decision[1] + "; no other node is known eligible", decision[2]
+
+
+def disk_stalled(sight: Sight) -> Decision | None:
+    """Its commits would hang."""
+    return (NO, stall.text(sight), _stall(sight)) if stall.suspect(sight) else None
+
+
+def disk_stalled_holder(sight: Sight) -> Decision | None:
+    """As a server that says nothing: killed, since a stalled commit may wake up later, and read-only binds none that
+    is under way. Commits that wait for an acknowledgement wait for another node's disk, and for no kill of this one."""
+    if not stall.stalled(sight) or not stall.replaceable(sight) or not sight.policy.fence.kill_hung:
+        return None
+    if sight.commits_wait_since_s is not None or not sight.process_lives:
+        return None
+    return NO, f"{stall.text(sight)}: commits hang", _stall(sight)
+
+
+def disk_stalled_alone(sight: Sight) -> Decision | None:
+    if not stall.stalled(sight):
+        return None
+    if not stall.replaceable(sight):
+        why = "no other node is known eligible"
+    elif not sight.policy.fence.kill_hung:
+        why = "fence.kill_hung is off"
+    elif sight.commits_wait_since_s is not None:
+        why = "commits wait for a standby's acknowledgement too"
+    else:
+        why = "its process is not known, so that it can't be killed"
+    return UNSEEN, f"{stall.text(sight)}; {why}", _stall(sight)
+
+
+def disk_slow(sight: Sight) -> Decision | None:
+    return (UNSEEN, stall.text(sight), _stall(sight)) if stall.slow(sight) else None
+
+
+def disk_unsynced(sight: Sight) -> Decision | None:
+    text = disk.unsynced(sight)
+    return (UNSEEN, text, ()) if text else None
+
+
+def _stall(sight: Sight) -> tuple[Number, ...]:
+    return ("waits_s", round(stall.waits_s(sight), 3)), ("still_s", round(stall.still_s(sight), 3))
 
 
 def isolated(sight: Sight) -> Decision | None:

@@ -16,6 +16,7 @@ Row = tuple[str, rows.Decide]
 CANDIDATE: tuple[Row, ...] = (
     ("server-not-asked", rows.not_asked),
     ("server-absent", rows.absent),
+    ("disk-stalled", rows.disk_stalled),  # before what it makes of a server
     ("server-hung", rows.hung),
     ("server-silent", rows.silent),
     ("server-blind", rows.blind),
@@ -36,6 +37,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("semi-sync-unmarked", rows.unless_entitled(rows.unmarked)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
+    ("disk-unsynced", rows.disk_unsynced),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
     ("replica", rows.replica),
@@ -70,10 +72,14 @@ HOLDER: tuple[Row, ...] = (
     ("holder-hung-alone", rows.hung_alone),
     ("holder-server-absent", rows.absent),
     ("holder-isolated", rows.isolated),
+    ("holder-disk-stalled", rows.disk_stalled_holder),
+    ("holder-disk-stalled-alone", rows.disk_stalled_alone),
     ("holder-disk-unfit", rows.disk_holder),
     ("holder-disk-unfit-alone", rows.disk_alone),
     ("holder-server-silent", rows.silent),
     ("holder-server-blind", rows.blind),
+    ("holder-disk-slow", rows.disk_slow),
+    ("holder-disk-unsynced", rows.disk_unsynced),
     ("holder-healthy", rows.yes("this node is the writer")),
 )
 
@@ -102,6 +108,7 @@ _DATA = frozenset(
         "semi-sync-unmarked",
         "errant-transactions",
         "disk-unfit",
+        "disk-stalled",
         "recovery-block",
     }
 )
@@ -147,6 +154,10 @@ def unfit_after_reign(sight: Sight) -> tuple[str, str] | None:
         decision = row(sight) if rule in _AFTER_REIGN else None
         if decision is not None and decision[0] is rows.NO:
             return rule, decision[1]
+    for name, peer in sight.peers.items():
+        alone = sight.alone(peer)
+        if sight.goes_on(peer) and alone is not None and not alone.is_empty:
+            return "diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}"
     seen, lag_s_max = lag.last_good(sight), sight.policy.limits.lag_s_max
     if not sight.promoted and not sight.entitled and seen.lag_s is not None and seen.lag_s > lag_s_max:
         return "lag-exceeded", f"{seen.text}, the limit is {lag_s_max:g} s"

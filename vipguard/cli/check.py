@@ -154,7 +154,7 @@ def _answer(app: App, name: str, thresholds: Thresholds, reader: str | None) -> 
     finding = CHECKS[name](seen.sight, thresholds)
     known = (
         None
-        if finding.outcome is Outcome.OK and name != "lag"
+        if finding.outcome is Outcome.OK and name not in ("lag", "disk")  # of these one look sees only a part
         else with_agents_memory(policy, finding, seen.sight, AGENT_S)
     )
     if known is not None:

@@ -82,9 +82,10 @@ def _look_command(seen: Apart, lacking: GtidSet) -> str:
     files = f"{home.binlog or home.datadir + 'binlog'}.[0-9]*"
     if home.flavor == "mysql":
         return f"mysqlbinlog --base64-output=DECODE-ROWS -vv --include-gtids='{lacking}' {files}"
-    ends = [(source[0], server, spans) for source, server, spans in lacking.parts]
-    start = ",".join(f"{domain}-{server}-{spans[0][0] - 1}" for domain, server, spans in ends)
-    stop = ",".join(f"{domain}-{server}-{spans[-1][1]}" for domain, server, spans in ends)
+    stop = lacking.position()
+    first = {source[0]: spans[0][0] for source, _, spans in sorted(lacking.parts, key=lambda one: -one[2][0][0])}
+    ends = [end.split("-") for end in stop.split(",")]
+    start = ",".join(f"{domain}-{server}-{first[int(domain)] - 1}" for domain, server, _ in ends)
     return (
         f"mariadb-binlog --base64-output=DECODE-ROWS -vv --start-position={start} --stop-position={stop} {files}"
     )

@@ -9,16 +9,17 @@ from vipguard.errors import CouldNotLook, VipguardError
 from vipguard.model.finding import Finding
 
 if TYPE_CHECKING:
+    from vipguard.model.evidence import DiskEvidence
     from vipguard.model.policy import Policy
     from vipguard.model.sight import Sight
 
 # What takes time to know, only the agent knows: the lag by the heartbeat, and before the source went, the comparison
-# before the writer went, that a takeover stopped the IO thread, the disk of a server that is down.
+# before the writer went, that a takeover stopped the IO thread, the disk of a server that is down, a write that waits.
 _REMEMBERED = {
     "lag": ("lag-never-seen", "lag-seen", "lag-null", "lag-last-good"),
     "errant": ("errant-not-compared",),
     "replication": ("io-thread-stopped",),
-    "disk": ("disk-not-seen",),
+    "disk": ("disk-not-seen", "disk-free"),
     "semi_sync": ("unmarked", "mark-on-its-way", "commits-under-way", "source-off"),
 }
 
@@ -49,11 +50,21 @@ def with_agents_memory(policy: Policy, finding: Finding, sight: Sight, within_s:
     if name == "replication" and own.get("io_stopped_by_takeover"):
         return replace(sight, io_stopped_by_us=True)
     if name == "disk" and own.get("disk_free_bytes") is not None:
-        disk = DiskEvidence(sight.now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
-        return replace(sight, disk=disk)
+        seen = sight.disk if sight.disk is not None and sight.disk.free_bytes is not None else None
+        told = DiskEvidence(sight.now_s, own["disk_free_bytes"], None, own.get("disk_writable"))
+        return replace(sight, disk=_with_stall(seen or told, own), watching_since_s=0.0)
     if name == "semi_sync" and own.get("semi_sync") is not None:
         return _with_acks(sight, own["semi_sync"])
     return None
+
+
+def _with_stall(disk: DiskEvidence, own: dict[str, Any]) -> DiskEvidence:
+    """What the agent's own writes to it met."""
+    waits_s, still_s = float(own.get("disk_waits_s") or 0.0), float(own.get("disk_still_s") or 0.0)
+    disk = replace(disk, sync_error=str(own.get("disk_unsynced") or ""))
+    if not waits_s:
+        return disk
+    return replace(disk, waits_since_s=disk.seen_at_s - waits_s, still_since_s=disk.seen_at_s - still_s)
 
 
 def _with_acks(sight: Sight, said: dict[str, Any]) -> Sight:

@@ -226,6 +226,9 @@ class Setup:
             yield from self._or_stop(Stop("my.cnf", text, "vipguard render mysql", self._restart()))
             return
         yield from self.write(file, "my.cnf")
+        if change := domain_alone(self.policy, self.here, lacking):
+            yield from self._or_stop(Stop("my.cnf", "then, without a restart (docs/doctor.md, Domains)", change))
+            return
         note = "; if that was done, something read later says otherwise: vipguard doctor"
         if self.here.clients:
             note = f"; {self.here.clients} client session(s) end then, and nobody writes before vipguard opens it"
@@ -319,6 +322,15 @@ def boot_of(arguments: list[str], server: Server) -> dict[str, str] | None:
     except CouldNotLook:
         return None
     return {name: "ON" if option.value is None else option.value for name, option in options.items()}
+
+
+def domain_alone(policy: Policy, here: Server, lacking: list[str]) -> str:
+    """How the domain is changed while the server runs, where nothing else is to be; "" where it is not to be."""
+    if not all(line.startswith("gtid_domain_id ") for line in lacking):
+        return ""
+    if here.closed:
+        return f"SET GLOBAL gtid_domain_id = {policy.mysql.gtid_domain_id};   in this server's client"
+    return "vipguard switchover" if here.guarded else ""
 
 
 def _named(server: Server) -> str:

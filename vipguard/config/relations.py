@@ -18,6 +18,7 @@ LOCK_NAME_MAX = 64  # MySQL's limit for GET_LOCK
 USER_NAME_MAX = 32  # MySQL's; MariaDB takes 80
 SOCKET_PATH_MAX = 107  # sun_path without its closing zero
 PORT_MAX = 65535
+DOMAIN_MAX = 4294967294  # the highest marks a copy that is not whole
 STARTUP_DELAY_S_MAX = 60
 HOOKS_S_MAX = 600
 LOSSES_MAX = 1000
@@ -42,6 +43,9 @@ def check(at: At, policy: Policy) -> None:
     _addresses(at, policy)
     if policy.mysql.port > PORT_MAX:
         raise (at / "mysql" / "port").wrong(f"is {policy.mysql.port}", f"choose 1 to {PORT_MAX}")
+    if policy.mysql.gtid_domain_id > DOMAIN_MAX:
+        problem = f"is {policy.mysql.gtid_domain_id}"
+        raise (at / "mysql" / "gtid_domain_id").wrong(problem, f"choose 0 to {DOMAIN_MAX}, the same on every node")
     if policy.vrrp.startup_delay_s > STARTUP_DELAY_S_MAX:
         problem = f"is {policy.vrrp.startup_delay_s:g}"
         raise (at / "vrrp" / "startup_delay_s").wrong(

@@ -62,6 +62,7 @@ def judge(policy: Policy, servers: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
     for seen in asked:
         yield from _switches(seen)
         yield from _numbers(policy, seen)
+        yield from _domain(policy, seen, asked)
         yield from _boot(seen)
         yield from _sources(policy, seen)
         yield from semi_sync.judge(policy, seen)
@@ -104,10 +105,6 @@ def _numbers(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
         text = f"server_id = {server_id}, the configuration says {expected}"
         remedy = f"set nodes.{name}.server_id = {server_id} in the configuration, or correct the server's"
         yield warning("server", "server-id-differs", text, remedy, name)
-    domain = seen.variables.get("gtid_domain_id")
-    if seen.flavor == MARIADB and domain is not None and domain != server_id:
-        text = f"gtid_domain_id = {domain}, its server_id is {server_id}"
-        yield warning("server", "gtid-domain-differs", text, _render(seen), name)
     for variable in ("slave_net_timeout", "replica_net_timeout"):
         value = seen.variables.get(variable)
         if value is not None and int(value) > NET_TIMEOUT_S_MAX:
@@ -121,6 +118,40 @@ def _numbers(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
     if seen.here and seen.variables.get("port", "") not in ("", str(policy.mysql.port)):
         text = f"the server at {policy.mysql.socket} listens on port {seen.variables['port']}"
         yield error("server", "port-differs", text, f"mysql.port is {policy.mysql.port}: make them one", name)
+
+
+def _domain(policy: Policy, seen: ServerSeen, asked: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
+    """Does what it writes, or will write, have one order with what the others write?"""
+    domain, wanted = seen.variables.get("gtid_domain_id"), str(policy.mysql.gtid_domain_id)
+    if seen.flavor != MARIADB or domain is None:
+        return
+    parallel = [other.node.name for other in asked if _in_parallel(other)]
+    if domain != wanted:
+        text = f"gtid_domain_id = {domain}, the cluster's is {wanted}"
+        remedy = f"put what `vipguard render mysql` prints for {seen.node.name} into its my.cnf; then, without a stop,"
+        if seen.variables.get("read_only", "ON").upper() in _ON:
+            remedy += f" run there: SET GLOBAL gtid_domain_id = {wanted}"
+        else:
+            remedy += " move the writer once (vipguard switchover): the next one takes the domain up as it opens"
+        if parallel:
+            names = ", ".join(parallel)
+            text += f": {names} may apply its writes and the next writer's in either order"
+            stop = "STOP SLAVE; SET GLOBAL slave_parallel_mode = 'none'; START SLAVE"
+            remedy = f"until all are alike, on {names}: {stop}; {remedy}"
+            yield error("server", "gtid-domain-differs", text, remedy, seen.node.name)
+        else:
+            yield warning("server", "gtid-domain-differs", text, remedy, seen.node.name)
+    threads = seen.variables.get("slave_domain_parallel_threads", "0")
+    if _in_parallel(seen) and threads != "0":
+        text = f"slave_domain_parallel_threads = {threads}: it is set up for domains whose order does not matter"
+        remedy = "let no session set gtid_domain_id by itself; run there: SET GLOBAL slave_domain_parallel_threads = 0"
+        yield warning("server", "parallel-by-domain", text, remedy, seen.node.name)
+
+
+def _in_parallel(seen: ServerSeen) -> bool:
+    """Would it apply what lies in two domains in either order?"""
+    mode = seen.variables.get("slave_parallel_mode", "none")
+    return seen.variables.get("slave_parallel_threads", "0") != "0" and mode not in ("none", "minimal")
 
 
 def _boot(seen: ServerSeen) -> Iterator[Diagnosis]:
@@ -226,11 +257,10 @@ def _among(asked: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
             text = f"{names} are {one.flavor} and {other.flavor}: their GTIDs cannot be compared"
             yield error("server", "mixed-flavors", text, "run one kind of server in a cluster")
             continue
-        for variable, rule in (("server_id", "server-id-shared"), ("gtid_domain_id", "gtid-domain-shared")):
-            value = one.variables.get(variable)
-            if value is not None and value == other.variables.get(variable):
-                text = f"{names} have the same {variable} = {value}"
-                yield error("server", rule, text, _RENDER.format(node=names.replace(" and ", ", ")))
+        number = one.variables.get("server_id")
+        if number is not None and number == other.variables.get("server_id"):
+            text = f"{names} have the same server_id = {number}"
+            yield error("server", "server-id-shared", text, _RENDER.format(node=names.replace(" and ", ", ")))
         if one.node.is_replica or other.node.is_replica:
             continue
         offset = one.variables.get("auto_increment_offset")

@@ -58,6 +58,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("duplicate_address", "gauge", "Does another host answer for the VIP of this holder?", of.flag("duplicate")),
     Metric("disk_free_bytes", "gauge", "Free space of the data directory's file system.", of.number("disk_free_bytes")),
     Metric("disk_writable", "gauge", "Can the data directory's file system be written?", of.flag("disk_writable")),
+    Metric(
+        "disk_wait_seconds",
+        "gauge",
+        "For how long a write of vipguard's own to the disks of the data and the logs has not come back.",
+        of.number("disk_waits_s"),
+    ),
     Metric("check_ok", "gauge", "Is that check OK? No sample where it saw nothing.", of.checks, ("check",)),
     Metric(
         "check_duration_seconds",

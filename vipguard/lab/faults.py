@@ -11,18 +11,32 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vipguard.lab import templates
 from vipguard.lab.cluster import Lab
 from vipguard.lab.network import Traffic
 from vipguard.lab.node import Node
 from vipguard.lab.process import Daemon
 from vipguard.lab.wait import LabError
 
-DATA = "/var/lib/mysql"
+DATA, STATE = "/var/lib/mysql", "/var/lib/vipguard"
+#: ioctl_fs(2), FIFREEZE and FITHAW
+FREEZE = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+fcntl.ioctl(fd, 0xC0045877, 0)
+try:
+    os.write(1, b"frozen\\n")
+    os.read(0, 1)
+finally:
+    fcntl.ioctl(fd, 0xC0045878, 0)
+"""
 SMALL_BYTES_MAX = 1 << 30
 
 
@@ -134,6 +148,48 @@ def small_data_disk(node: Node, size_mb: int) -> None:
     """
     node.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", DATA])
     node.mysqld.datadir = node.path(DATA)
+
+
+def disk_of_its_own(node: Node, size_mb: int) -> None:
+    """Give the node's data directory, and vipguard's memory, a real file system on a block device, before there is
+    anything in them: that one can be made to stand. It is gone with the lab.
+    """
+    image = node.directory / "disk.img"
+    for argv in (["truncate", "-s", f"{size_mb}M", str(image)], ["mkfs.ext4", "-q", "-F", str(image)]):
+        templates.command(argv, 60)
+    device = subprocess.run(
+        ["losetup", "--find", "--show", str(image)], check=True, capture_output=True, text=True, timeout=20
+    ).stdout.strip()
+    try:
+        node.run(["mount", device, "/mnt"])
+    finally:
+        templates.command(["losetup", "--detach", device], 20)  # which happens when the last mount has gone
+    for part, target in (("mysql", DATA), ("vipguard", STATE)):
+        node.run(["mkdir", "-m", "755", f"/mnt/{part}"])
+        node.run(["mount", "--bind", f"/mnt/{part}", target])
+    node.mysqld.datadir = node.path(DATA)
+
+
+@contextmanager
+def stalled_disk(node: Node) -> Iterator[None]:
+    """The node's disk stands: what reads answers, and no write comes back. LabError where it has no disk of its own.
+
+    The process that froze it thaws it when this one has ended, however that ended.
+    """
+    if node.path(DATA).stat().st_dev == node.directory.stat().st_dev:
+        raise LabError(f"{node.name}: its data directory has no disk of its own")
+    freezer = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", FREEZE, str(node.path(DATA))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert freezer.stdin is not None and freezer.stdout is not None
+    try:
+        if freezer.stdout.readline() != b"frozen\n":
+            raise LabError(f"{node.name}: its disk could not be frozen")
+        yield
+    finally:
+        freezer.stdin.close()
+        freezer.wait(20)
 
 
 @contextmanager

@@ -56,10 +56,11 @@ class ProbeServer(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ProbeDisk(Effect):
-    """The file system of the data directory."""
+    """The file system of the data directory, and whether writes come back there and where the logs lie."""
 
     lane = "disk"
     path: str
+    logs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ class Answer(StrEnum):
     ANSWERED = "answered"
     ABSENT = "absent"  # refused the connection, or has no socket: not running; its host may live
     SILENT = "silent"  # took the connection, or the packets, and said nothing before the deadline
-    BLIND = "blind"  # we could not look: wrong password, missing grant or table, no descriptor, too many connections
+    BLIND = "blind"  # we could not look: wrong password, missing grant or table, no descriptor, too many connections,
+    # or a server that lives and is kept from answering: its tables are locked, its threads or processors all taken
 
 
 IoState = Literal["running", "connecting", "stopped"]
@@ -90,6 +91,16 @@ class ProcessId:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What keeps MariaDB's transactions in one order. `domain`: new sessions write in it. `strict`: gtid_strict_mode.
+    `parallel`: it would apply what lies in two domains in either order."""
+
+    domain: int
+    strict: bool
+    parallel: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What a server that answered said of itself, in one round.
 
@@ -100,11 +111,13 @@ class ServerFacts:
     `process` is known of a local server only. `semi_sync` and `mark` are asked for under lossless only; `semi_sync` is
     None where the server has no semi-sync. `maintenance`: the operator's rows that are in force, by this server.
     `moving_to`: the node that somebody wants to be the writer in the place of this one, while he holds its lock here.
+    `log_dirs`: where its binary log and redo log lie, of a local server.
     `reads`: the reader addresses that its agent may be given, by the locks that it holds. `certificate_until_s`: when
     its certificate ends, in seconds since 1970; None without TLS. `beats`: the heartbeat's rows; None where there is no
     table for them, or they were not asked for. `ledger`: the openings; None where there is no table for them.
     `io_beats`: how many heartbeats of replication's own its IO threads have received; None where it does not tell.
     `half_closed`: MySQL's read_only without super_read_only, which refuses all but administrators.
+    table for them, or they were not asked for. `order`: of MariaDB only.
     """
 
     flavor: Flavor
@@ -129,6 +142,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    log_dirs: tuple[str, ...] = ()
     half_closed: bool = False
     ledger: Ledger | None = None
     io_beats: int | None = None
@@ -136,6 +150,7 @@ class ServerFacts:
     @property
     def history(self) -> History:
         return History(self.gtid, self.epoch, self.ledger)
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +168,17 @@ class RelayEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ServerEvidence:
-    """One round of asking a server. `asked_at_s` is when the round began: what it saw is at least that new."""
+    """One round of asking a server. `asked_at_s` is when the round began: what it saw is at least that new.
+
+    `spoke`: it said something in this round, though not what it was asked: its host lives and reaches us.
+    """
 
     answer: Answer
     asked_at_s: float
     seen_at_s: float
     facts: ServerFacts | None = None
     reason: str = ""
+    spoke: bool = False
 
     @property
     def answered(self) -> bool:
@@ -177,13 +196,25 @@ class AddressEvidence:
 
 @dataclass(frozen=True, slots=True)
 class DiskEvidence:
-    """The file system of the data directory. None: statvfs failed or did not come back in time. `took_s`: the look."""
+    """The file systems that a commit writes to; of the data directory's: its room. None: statvfs failed or did not come
+    back in time. `took_s`: the look.
+
+    vipguard writes a few bytes there and syncs them, again and again. `waits_since_s`: since when one of these writes
+    has not come back; None while none is under way. `still_since_s`: since when, besides, nothing was seen to move: the
+    write slept in the kernel, and its device completed no other one. `counted`: that device counts what it completes.
+    `sync_error`: why no file can be written or synced there, `place` being where; empty when it can.
+    """
 
     seen_at_s: float
     free_bytes: int | None
     total_bytes: int | None
     writable: bool | None
     took_s: float | None = None
+    waits_since_s: float | None = None
+    still_since_s: float | None = None
+    counted: bool = True
+    sync_error: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

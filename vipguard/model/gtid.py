@@ -1,25 +1,23 @@
 """Which transactions does a server have? GTID sets of both flavours as immutable values.
 
 A MySQL set is what it says: numbered transactions of a source, which is a uuid and since 8.3 perhaps a tag.
-A MariaDB position `domain-server-seq` is read as "everything up to seq in this domain", which
-`gtid_strict_mode` makes true. Two histories that end in one domain at the same number but on different servers
-end in two different transactions: neither contains the other.
+MariaDB's `domain-server-seq` names one transaction, and with it all that came before it in its domain:
+`gtid_strict_mode` makes a domain one sequence, to which several servers add. How two compare is `lineage`'s.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from . import lineage
+from .intervals import Interval, Intervals, covers, merge, subtract
 from .policy import MARIADB, MYSQL, Flavor
 
-Interval = tuple[int, int]  # first and last, both included
-Intervals = tuple[Interval, ...]  # sorted, disjoint, never adjacent
 Source = tuple[int, str, str]  # (domain, "", "") of MariaDB, (0, uuid, tag) of MySQL
-Part = tuple[Source, int, Intervals]  # with the server id that wrote the last one (MariaDB; 0 for MySQL)
+Part = tuple[Source, int, Intervals]  # with the id of the server that wrote them (MariaDB; 0 for MySQL)
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}", re.ASCII)
@@ -29,7 +27,10 @@ _POSITION = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})(?:\.\.(\d{1,20}))?", r
 
 @dataclass(frozen=True, slots=True)
 class GtidSet:
-    """A set of transactions. Make one with `parse` or `empty`; `parts` is sorted, no source is empty."""
+    """A set of transactions. Make one with `parse` or `empty`; no part is empty.
+
+    `parts` is sorted by source; those of a MariaDB domain stand as `lineage.order` puts them, its end last.
+    """
 
     flavor: Flavor
     parts: tuple[Part, ...] = ()
@@ -49,51 +50,90 @@ class GtidSet:
 
     def count(self) -> int:
         """How many transactions. MariaDB numbers need not be without gaps: there it is an upper bound."""
-        return sum(last - first + 1 for _, _, intervals in self.parts for first, last in intervals)
+        if self.flavor == MYSQL:
+            return sum(_size(intervals) for _, _, intervals in self.parts)
+        return sum(
+            _size(merge(interval for _, spans in branch for interval in spans)) for branch in self._branches().values()
+        )
 
     def contains(self, other: GtidSet) -> bool:
         """True when everything in `other` is also here; ValueError when the flavours differ."""
         self._require_same_flavor(other)
         if self.parts == other.parts:
             return True
-        mine = {source: (server, intervals) for source, server, intervals in self.parts}
-        for source, server, intervals in other.parts:
-            have = mine.get(source)
-            if have is None or not _covers(have[1], intervals):
-                return False
-            if have[0] != server and have[1][-1][1] == intervals[-1][1]:
-                return False
-        return True
+        if self.flavor == MARIADB:
+            branches = self._branches()
+            theirs = other._branches()
+            return all(
+                domain in branches and lineage.contains(branches[domain], branch) for domain, branch in theirs.items()
+            )
+        mine = {source: intervals for source, _, intervals in self.parts}
+        return all(source in mine and covers(mine[source], intervals) for source, _, intervals in other.parts)
 
     def minus(self, other: GtidSet) -> GtidSet:
         """What is here and not in `other`; empty exactly when `other` contains this."""
         self._require_same_flavor(other)
-        theirs = {source: (server, intervals) for source, server, intervals in other.parts}
-        left: list[Part] = []
-        for source, server, intervals in self.parts:
-            their_server, gone = theirs.get(source, (server, ()))
-            rest = _subtract(intervals, gone)
-            if gone and their_server != server and gone[-1][1] == intervals[-1][1]:
-                rest = _merge((*rest, (intervals[-1][1], intervals[-1][1])))
-            if rest:
-                left.append((source, server, rest))
-        return GtidSet(self.flavor, tuple(left))
+        if self.flavor == MARIADB:
+            theirs = other._branches()
+            return _of_branches(
+                {domain: lineage.minus(branch, theirs.get(domain, ())) for domain, branch in self._branches().items()}
+            )
+        gone = {source: intervals for source, _, intervals in other.parts}
+        left = ((source, 0, subtract(spans, gone.get(source, ()))) for source, _, spans in self.parts)
+        return GtidSet(self.flavor, tuple(part for part in left if part[2]))
+
+    def minus_numbers(self, found: GtidSet) -> GtidSet:
+        """What is here under numbers that `found` does not have. Unlike `minus` it does not ask which server gave a
+        number of a MariaDB domain: the numbers of a difference may be those of another server in it."""
+        self._require_same_flavor(found)
+        if self.flavor == MYSQL:
+            return self.minus(found)
+        numbers = {
+            domain: merge(interval for _, spans in branch for interval in spans)
+            for domain, branch in found._branches().items()
+        }
+        left: dict[int, lineage.Branch] = {}
+        for domain, branch in self._branches().items():
+            rest = {server: subtract(spans, numbers.get(domain, ())) for server, spans in branch}
+            rest = {server: spans for server, spans in rest.items() if spans}
+            left[domain] = lineage.order(rest) if rest else ()
+        return _of_branches(left)
 
     def union(self, other: GtidSet) -> GtidSet:
-        """What is in either. Of two servers that end a domain at the same number, the higher id is kept."""
+        """What is in either."""
         self._require_same_flavor(other)
         if not other.parts or self.parts == other.parts:
             return self
-        return _of(self.flavor, (*self.parts, *other.parts))
+        if self.flavor == MYSQL:
+            return _of(self.flavor, (*self.parts, *other.parts))
+        mine, theirs = self._branches(), other._branches()
+        return _of_branches(
+            {domain: lineage.union(mine.get(domain, ()), theirs.get(domain, ())) for domain in {*mine, *theirs}}
+        )
 
     def written_by(self, server_id: int, uuid: str) -> GtidSet:
-        """What the server of this number (MariaDB: its domain, or the last to write in one) or uuid (MySQL) wrote."""
+        """What the server of this number (MariaDB) or uuid (MySQL) wrote."""
         kept = tuple(
-            (source, server, intervals)
-            for source, server, intervals in self.parts
-            if (source[1] == uuid if self.flavor == MYSQL else server_id in (source[0], server))
+            part for part in self.parts if (part[0][1] == uuid if self.flavor == MYSQL else part[1] == server_id)
         )
         return GtidSet(self.flavor, kept)
+
+    def position(self) -> str:
+        """MariaDB: the end of each domain, as a server takes it for a position."""
+        found: dict[int, tuple[int, int]] = {}
+        for source, server, intervals in self.parts:
+            found[source[0]] = max(found.get(source[0], (0, 0)), (intervals[-1][1], server))
+        return ",".join(f"{domain}-{server}-{number}" for domain, (number, server) in found.items())
+
+    def sequences(self) -> int:
+        """How many sequences of numbers there are, between which no order is known."""
+        return len({source for source, _, _ in self.parts})
+
+    def _branches(self) -> dict[int, lineage.Branch]:
+        found: dict[int, lineage.Branch] = {}
+        for source, server, intervals in self.parts:
+            found[source[0]] = (*found.get(source[0], ()), (server, intervals))
+        return found
 
     def __str__(self) -> str:
         return _mysql_text(self.parts) if self.flavor == MYSQL else _mariadb_text(self.parts)
@@ -109,7 +149,10 @@ def _parse(flavor: Flavor, text: str) -> GtidSet:
     if flavor == MYSQL:
         return _of(flavor, (part for piece in pieces for part in _mysql_piece(piece)))
     if flavor == MARIADB:
-        return _of(flavor, (part for piece in pieces for part in _mariadb_piece(piece)))
+        named: dict[int, list[tuple[int, Interval]]] = {}
+        for domain, server, interval in (found for piece in pieces for found in _mariadb_piece(piece)):
+            named.setdefault(domain, []).append((server, interval))
+        return _of_branches({domain: lineage.read(found) for domain, found in named.items()})
     raise ValueError(f"no such flavour: {flavor!r}")
 
 
@@ -134,68 +177,37 @@ def _mysql_piece(piece: str) -> Iterable[Part]:
         raise ValueError(f"a tag without an interval: {tag!r} in {piece!r}")
 
 
-def _mariadb_piece(piece: str) -> Iterable[Part]:
+def _mariadb_piece(piece: str) -> Iterable[tuple[int, int, Interval]]:
     found = _POSITION.fullmatch(piece)
     if not found:
         raise ValueError(f"not a GTID position: {piece!r}")
     domain, server, first = int(found[1]), int(found[2]), int(found[3])
     if found[4] is None:
         if first:  # a domain at 0 has no transaction yet
-            yield (domain, "", ""), server, ((1, first),)
+            yield domain, server, (1, first)
         return
     if not 0 < first <= int(found[4]):
         raise ValueError(f"not an interval: {piece!r}")
-    yield (domain, "", ""), server, ((first, int(found[4])),)
+    yield domain, server, (first, int(found[4]))
 
 
 def _of(flavor: Flavor, parts: Iterable[Part]) -> GtidSet:
-    """Parts in any order, a source perhaps several times, as a value."""
-    together: dict[Source, list[Part]] = {}
-    for part in parts:
-        together.setdefault(part[0], []).append(part)
-    made: list[Part] = []
-    for source, same in sorted(together.items()):
-        if len(same) == 1:
-            made.append(same[0])
-            continue
-        _, server = max((part[2][-1][1], part[1]) for part in same)
-        made.append((source, server, _merge(interval for part in same for interval in part[2])))
-    return GtidSet(flavor, tuple(made))
+    """MySQL's parts in any order, a source perhaps several times, as a value."""
+    together: dict[Source, list[Interval]] = {}
+    for source, _, intervals in parts:
+        together.setdefault(source, []).extend(intervals)
+    return GtidSet(flavor, tuple((source, 0, merge(together[source])) for source in sorted(together)))
 
 
-def _merge(intervals: Iterable[Interval]) -> Intervals:
-    merged: list[Interval] = []
-    for first, last in sorted(intervals):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return tuple(merged)
+def _of_branches(branches: Mapping[int, lineage.Branch]) -> GtidSet:
+    parts = (
+        ((domain, "", ""), server, intervals) for domain in sorted(branches) for server, intervals in branches[domain]
+    )
+    return GtidSet("mariadb", tuple(parts))
 
 
-def _covers(have: Intervals, wanted: Intervals) -> bool:
-    for first, last in wanted:
-        at = bisect_right(have, first, key=lambda interval: interval[0]) - 1
-        if at < 0 or have[at][1] < last:
-            return False
-    return True
-
-
-def _subtract(intervals: Intervals, gone: Intervals) -> Intervals:
-    rest: list[Interval] = []
-    at = 0
-    for first, last in intervals:
-        while at < len(gone) and gone[at][1] < first:
-            at += 1
-        ahead = at
-        while ahead < len(gone) and gone[ahead][0] <= last:
-            if gone[ahead][0] > first:
-                rest.append((first, gone[ahead][0] - 1))
-            first = gone[ahead][1] + 1
-            ahead += 1
-        if first <= last:
-            rest.append((first, last))
-    return tuple(rest)
+def _size(intervals: Intervals) -> int:
+    return sum(last - first + 1 for first, last in intervals)
 
 
 def _mysql_text(parts: tuple[Part, ...]) -> str:

@@ -56,7 +56,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Mysql:
-    """How the database is reached; `password` was read from `password_file`. `tls` concerns peers only."""
+    """How the database is reached; `password` was read from `password_file`. `tls` concerns peers only.
+
+    `gtid_domain_id`: MariaDB's domain that every node of the cluster writes in, so that what they write has one order.
+    """
 
     socket: str = "/run/mysqld/mysqld.sock"
     port: int = 3306
@@ -65,6 +68,7 @@ class Mysql:
     password: str = field(default="", repr=False)  # a logged policy must not tell it
     tls: Literal["preferred", "required", "verify"] = "preferred"
     tls_ca: str = ""
+    gtid_domain_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `fit_since_s`: since when it has been `eligible` without a break.
     `gone_s`: since when it is known that its server runs no more.
     """
 
@@ -85,6 +86,7 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    fit_since_s: float = 0.0
     gone_s: float | None = None
 
     @property
@@ -117,6 +119,7 @@ class Sight:
     the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
     any kind. `process_lives`: the server's process was not seen to end. `errant`: what this node has and the writer
     lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or peer.
+    `gtid_since_s`: from when on this server's set is known to have been what it is.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
     IO thread, for a takeover or for another source, and nothing started it since. `parked`: a rule that keeps this node
     from candidacy, with its text. `maintenance`: the operator's rows that are in force.
@@ -146,6 +149,7 @@ class Sight:
     good_lag: GoodLag | None = None
     behind: Behind | None = None
     errant: GtidSet | None = None
+    gtid_since_s: float | None = None
     io_stopped_by_us: bool = False
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
@@ -209,6 +213,10 @@ class Sight:
     def peer_eligible(self) -> bool:
         """Is some other node known to be able to take over?"""
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
+
+    def peer_eligible_by(self, at_s: float) -> bool:
+        """The same, and was it so at `at_s` already?"""
+        return any(p.eligible is True and p.answered and p.fit_since_s <= at_s for p in self.peers.values())
 
     @property
     def marked(self) -> bool:
@@ -296,6 +304,11 @@ class Sight:
             return None
         return mine.gtid.minus(with_received(peer, theirs))
 
+    def goes_on(self, peer: PeerSight) -> bool:
+        """Is that peer open by right, or does its history go on from this node's?"""
+        relation = self.relation(peer)
+        return relation is Relation.BEHIND or (is_writer(peer.evidence) and relation is not Relation.AHEAD)
+
     def apart(self, peer: PeerSight) -> bool:
         """Did this node's history and that peer's go apart, and no opening decides whose counts?"""
         relation = self.relation(peer)
@@ -332,8 +345,6 @@ class Sight:
         lacking = self.lacks(peer)
         if self.relation(peer) is not Relation.SAME:
             return not self.counts(peer) and lacking is not None and lacking.is_empty
-        if mine.gtid.contains(theirs.gtid):
-            return lacking is not None and lacking.is_empty
         newest = mine.history.newest
         own = mine.gtid.minus(theirs.gtid).written_by(mine.server_id, mine.uuid)
         errant = not own.is_empty and newest is not None and newest.node != self.policy.node

@@ -14,6 +14,7 @@ from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight
 from . import relay
 from .join import Join
+from .rejoin import read_before
 
 STOP_S = 3.0
 POINT_S = 10.0  # what was received is applied within it; then it is tried again
@@ -75,12 +76,12 @@ def _compare(writer: PeerSight, sight: Sight, facts: ServerFacts) -> Join | None
     mine = facts.gtid.union(left)
     for channel in facts.channels or ():
         mine = mine.union(channel.received or GtidSet.empty(facts.flavor))
-    theirs, own = writer.evidence, sight.server
-    if theirs is None or theirs.facts is None or own is None:
+    theirs = writer.evidence
+    if theirs is None or theirs.facts is None:
         return None
     if theirs.facts.gtid.contains(mine):
         return Join("follow-writer", f"{name} is the writer and has everything that is here", Point(POINT_S, name))
-    if own.seen_at_s > theirs.asked_at_s:
+    if read_before(writer, sight):
         return Join("follow-compare-again", f"{name} was read before this node")
     apart = mine.minus(theirs.facts.gtid)
     return Join("diverged", f"this node has {apart.count()} transactions that {name} lacks", apart=apart)

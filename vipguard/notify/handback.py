@@ -72,7 +72,7 @@ def _higher_epoch(standing: Standing, sight: Sight) -> str | None:
         return f"{own.node} opened with epoch {own.epoch}, this node with {mine}"
     for peer in (*sight.peers.values(), *sight.replicas.values()):
         newest = _goes_on_from(mine, peer, sight)
-        if newest is not None and (open_by(peer, sight) or _nothing_alone(peer, sight)):
+        if newest is not None and (open_by(peer, sight) or would_open(peer) or _nothing_alone(peer, sight)):
             both = f"{peer.node.name} has both openings"
             return f"{newest.node} opened with epoch {newest.epoch}, after this node with {mine}: {both}"
     return None
@@ -93,8 +93,13 @@ def _goes_on_from(mine: int, peer: PeerSight, sight: Sight) -> EpochRow | None:
     return newest if any(row.epoch == mine and row.node == sight.policy.node for row in covered) else None
 
 
+def would_open(peer: PeerSight) -> bool:
+    """A closed node that was open a moment ago, and only lost the VIP: its agent says that it would open again."""
+    return peer.facts is not None and peer.facts.fit_lock is not None
+
+
 def _nothing_alone(peer: PeerSight, sight: Sight) -> bool:
-    """A closed node that opened beside this one, while this one went on writing, does not end what clients use now."""
+    """Another closed node that opened beside this one while this one wrote on ends nothing that clients use."""
     alone = sight.alone(peer)
     return alone is not None and alone.is_empty
 

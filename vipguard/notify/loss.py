@@ -55,7 +55,7 @@ def _of(peer: PeerSight, have: GtidSet, sight: Sight, reopens: bool) -> Loss:
     reign = sight.good_lag
     if reopens and reign is not None and lacking.is_empty and peer.gone_s is not None and peer.gone_s <= reign.at_s:
         return Loss("lost-none", f"{name} was down while this node wrote, and is since", name, lacking)
-    unseen_s = round(max(0.0, sight.now_s - seen.seen_at_s), 4)
+    unseen_s = round(max(0.0, sight.now_s - seen.asked_at_s), 4)
     if sight.policy.lossless and sight.marked and len(sight.peers) == 1:
         text = f"{name} acknowledged nothing that is not here: it waited for this node"
         return Loss("lost-no-acknowledged", text, name, lacking, unseen_s)

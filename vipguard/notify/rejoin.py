@@ -7,7 +7,7 @@ standby that has nothing the writer lacks, so that a returning node can never br
 from __future__ import annotations
 
 from ..model import forks
-from ..model.effect import StartReceiving, StartReplication
+from ..model.effect import StartReceiving, StartReplication, StopReceiving
 from ..model.evidence import ServerFacts
 from ..model.gtid import GtidSet
 from ..model.ledger import Relation
@@ -16,6 +16,7 @@ from . import relay
 from .join import Join
 
 START_S = 2.0
+STOP_S = 3.0  # MySQL takes 2 s while it connects to a host that swallows packets
 
 
 def standby(sight: Sight) -> Join:
@@ -49,8 +50,7 @@ def standby(sight: Sight) -> Join:
                 return Join("join-compare-again" if late else "join-waits", f"the source {name} {text}")
         return Join("join", f"{reference.node.name} has everything that is here", StartReplication(START_S))
     apart = facts.gtid.minus(other.gtid)
-    compared = sight.errant is not None and not sight.errant.is_empty  # with what was here at the round before
-    if _read_before(reference, sight) and not compared:
+    if read_before(reference, sight):
         return Join("join-compare-again", f"{reference.node.name} was read before this node")
     return Join(
         "diverged",
@@ -71,7 +71,9 @@ def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
         return Join("join-waits", forks.tell(apart[0], sight))
     relations = {p.node.name: sight.relation(p) for p in closed}
     further = [p for p in closed if relations[p.node.name] is Relation.BEHIND]
-    level = further or [p for p in closed if relations[p.node.name] is Relation.SAME]
+    level = further or [p for p in closed if relations[p.node.name] is Relation.SAME and sight.errant_of(p).is_empty]
+    if not level:
+        return Join("join-waits", "no writer is seen, and no peer's history goes on from this node's")
     sets = [(peer, f.gtid) for peer in level if (f := peer.facts) is not None]
     for peer, gtid in sets:
         if gtid.contains(facts.gtid):
@@ -104,9 +106,36 @@ def writer(sight: Sight) -> Join:
     return Join("listen", "the source has nothing that is missing here", effect)
 
 
-def _read_before(peer: PeerSight, sight: Sight) -> bool:
-    """Was the peer's set read before this node's was known? Then what it seems to lack may just be newer."""
-    return peer.evidence is None or sight.server is None or sight.server.seen_at_s > peer.evidence.asked_at_s
+def unheard(sight: Sight) -> Join | None:
+    """A writer, or one that has just closed, stops to listen to a source that it does not see closed: when that one
+    comes back it may have gone another way, and the two histories would be mixed before anybody compared them."""
+    facts = sight.server.facts if sight.server else None
+    for channel in facts.channels or () if facts is not None else ():
+        source = sight.source_of(channel)
+        if channel.io == "stopped" or source is None or _heard(source, sight):
+            continue
+        text = f"{source.node.name} is not seen closed any more: its data are compared before it is listened to again"
+        return Join("listen-stops", text, StopReceiving(STOP_S))
+    return None
+
+
+def _heard(source: PeerSight, sight: Sight) -> bool:
+    theirs = source.facts
+    if theirs is None:
+        seen_s = source.last.seen_at_s if source.last is not None else sight.watching_since_s
+        return sight.now_s - max(seen_s, sight.watching_since_s) < sight.policy.limits.lease_s
+    alone = sight.alone(source)
+    if not theirs.closed and alone is not None and alone.is_empty:
+        return True
+    return theirs.closed and sight.relation(source) in (Relation.SAME, Relation.AHEAD)
+
+
+def read_before(peer: PeerSight, sight: Sight) -> bool:
+    """Was the peer's set read before this node's was what it is? Then what it seems to lack may just be newer."""
+    if peer.evidence is None or sight.server is None:
+        return True
+    since_s = sight.server.seen_at_s if sight.gtid_since_s is None else sight.gtid_since_s
+    return since_s > peer.evidence.asked_at_s
 
 
 def _read_after(peer: PeerSight, sight: Sight) -> bool:

@@ -30,7 +30,7 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, EpochRow
 from ..model.gtid import GtidSet
-from ..model.ledger import Opening, Relation
+from ..model.ledger import Opening
 from ..model.memory import KeptLag
 from ..model.sight import PeerSight, Sight
 from . import replicas
@@ -144,8 +144,7 @@ def _apart(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         return refuse("forked", forks.tell(apart[0], sight))
     for name, peer in sight.peers.items():
         alone = sight.alone(peer)
-        behind = name in found and sight.relation(peer) is Relation.BEHIND
-        if behind and alone is not None and not alone.is_empty:
+        if name in found and sight.goes_on(peer) and alone is not None and not alone.is_empty:
             return refuse("diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}")
     return None
 

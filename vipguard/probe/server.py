@@ -13,15 +13,17 @@ from ..errors import Absent, CouldNotLook, Silent, VipguardError
 from ..model.evidence import Answer, Channel, Mark, SemiSync, ServerEvidence, ServerFacts
 from ..model.ledger import Ledger
 from ..model.policy import Policy
-from ..session import Deadline, Dialect, Lost, Session, dialect_of, heartbeat, ledger, semi_sync
+from ..session import Connector, Deadline, Dialect, Lost, Session, dialect_of, heartbeat, ledger, semi_sync
 from ..session.dialect import Columns
 from ..session.wire import Row
+from .proof import VARIABLES, Proof
 
 ATTEMPTS_MAX = (
     4  # an ending session is replaced within the round; a server that ends each one has not answered
 )
 PAUSE_S = 0.01
 LATE_S = 0.1  # overdue by that much: we were not running, and the silence is ours
+PROOF_SHARE = 0.3  # of a round, kept to see whether a server that did not answer lives all the same
 
 
 class ServerProbe:
@@ -47,27 +49,50 @@ class ServerProbe:
         self._has_semi_sync = False
         self._has_beats = self._has_ledger = False
         self._ledger, self._fingerprint = Ledger(), ""
+        is_local = isinstance(connect, Connector) and connect.is_local
+        self._proof = Proof(connect, policy.limits.hang_s) if isinstance(connect, Connector) and is_local else None
+        self._spoke = False  # did it take a session within this round?
+        self._fresh: Session | None = None  # taken to see whether it lives, and not asked for anything yet
+        self._abandoned: int | None = None  # the session whose answer did not come
 
     def look(self, deadline_s: float, now: Callable[[], float], channels: bool = True) -> ServerEvidence:
         """One round within `deadline_s` in all. Never raises for what the world does.
 
         `channels=False` leaves the replication out, and costs half.
         """
-        asked_at_s = now()
+        asked_at_s, self._spoke = now(), False
         deadline = Deadline(deadline_s)
+        first = deadline if self._proof is None else deadline.before(PROOF_SHARE * deadline_s)
         try:
-            facts = self._round(deadline, channels)
+            facts = self._round(first, channels)
         except Absent as exc:
             return ServerEvidence(Answer.ABSENT, asked_at_s, now(), reason=str(exc))
         except (Silent, Lost) as exc:
-            overdue_s = deadline.overdue_s()
+            overdue_s = first.overdue_s()
             if overdue_s > LATE_S:
                 reason = f"this prober was {overdue_s:.1f} s late, so it can't tell: {exc}"
                 return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=reason)
-            return ServerEvidence(Answer.SILENT, asked_at_s, now(), reason=str(exc))
+            return self._unanswered(asked_at_s, now, deadline, exc)
         except VipguardError as exc:
-            return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=str(exc))
+            return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=str(exc), spoke=self._spoke)
+        if self._proof is not None:
+            self._proof.answered(facts.process)
         return ServerEvidence(Answer.ANSWERED, asked_at_s, now(), facts)
+
+    def _unanswered(
+        self, asked_at_s: float, now: Callable[[], float], deadline: Deadline, exc: VipguardError
+    ) -> ServerEvidence:
+        """Is it silent, or does it live and is kept from answering?"""
+        lives, spoke = ("it took a new session", True) if self._spoke else ("", False)
+        if not lives and self._proof is not None:
+            lives, spoke, self._fresh = self._proof.seek(deadline)
+            if not lives and self._proof.dead:
+                reason = "its process was killed, and its threads hang in the kernel"
+                return ServerEvidence(Answer.ABSENT, asked_at_s, now(), reason=reason)
+        if lives:
+            reason = f"{lives}, and does not answer vipguard's questions: {exc}"
+            return ServerEvidence(Answer.BLIND, asked_at_s, now(), reason=reason, spoke=spoke)
+        return ServerEvidence(Answer.SILENT, asked_at_s, now(), reason=str(exc))
 
     def fileno(self) -> int:
         """The session's socket, to be polled for a hang-up; -1 while there is none."""
@@ -84,6 +109,12 @@ class ServerProbe:
         return self._session.connection_id if self._session is not None else None
 
     def close(self) -> None:
+        self._drop()
+        if self._fresh is not None:
+            self._fresh.close()
+            self._fresh = None
+
+    def _drop(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -93,16 +124,20 @@ class ServerProbe:
             try:
                 return self._ask(deadline, channels)
             except Lost:
-                self.close()
+                self._drop()
                 if attempt == ATTEMPTS_MAX - 1 or deadline.remaining() <= PAUSE_S:
                     raise
                 if attempt:
                     time.sleep(PAUSE_S)
             except (ValueError, IndexError) as exc:
-                self.close()
+                self._drop()
                 raise CouldNotLook(f"the server's answer cannot be understood: {exc}") from exc
+            except Silent:
+                self._abandoned = self.connection_id or self._abandoned
+                self._drop()
+                raise
             except VipguardError:
-                self.close()
+                self._drop()
                 raise
         raise AssertionError("unreachable")
 
@@ -153,9 +188,11 @@ class ServerProbe:
             reads=said.reads,
             certificate_until_s=session.certificate_until_s,
             beats=said.beats,
+            log_dirs=self._proof.log_dirs if self._proof is not None else (),
             ledger=self._ledger if self._has_ledger else None,
             io_beats=sum(told) if told else said.io_beats,
             half_closed=said.half_closed,
+            order=said.order,
         )
 
     def _expect_tables(self, session: Session, deadline: Deadline) -> None:
@@ -179,7 +216,11 @@ class ServerProbe:
         return None, mark
 
     def _begin(self, deadline: Deadline) -> Session:
-        session = self._connect(deadline)
+        session, self._fresh = self._fresh or self._connect(deadline), None
+        self._spoke = True
+        self._let_end(session, deadline)
+        if self._proof is not None:
+            self._proof.learn(session.ask((VARIABLES,), deadline)[0])
         self._signed = ()
         self._dialect = dialect_of(session.flavor)
         self._columns = None
@@ -194,6 +235,21 @@ class ServerProbe:
             self._more = (semi_sync.mark(session.literal, self._policy.cluster), status)
         self._session = session
         return session
+
+    def _let_end(self, session: Session, deadline: Deadline) -> None:
+        """No second question while the first one waits in the server: each would take one of its connections."""
+        if self._abandoned is None:
+            return
+        waits = str(self._abandoned)
+        rows = session.ask((Dialect.sessions,), deadline)[0]
+        row = next((row for row in rows if row[0] == waits.encode()), None)
+        if row is None:
+            self._abandoned = None
+            return
+        session.attempt_all([f"KILL {waits}"], deadline)
+        self._fresh = session
+        state = (row[6] or b"").decode("utf-8", "replace") or "no state"
+        raise CouldNotLook(f"{session.place}: it lives, and vipguard's last question waits in it ({state})")
 
     def _sign(self, session: Session, signs: tuple[str, ...], deadline: Deadline) -> None:
         """Never waits: what another session still holds, such as that of an agent that just ended, is tried again."""

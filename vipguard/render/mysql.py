@@ -36,7 +36,7 @@ def my_cnf(policy: Policy, flavor: Flavor, logs: Mapping[str, str] = NO_LOGS_YET
         "Every transaction has a GTID, is in the binary log, and so can be compared and followed.\n"
         "# Where the server has logs by other names already, keep those: it would start as one without a history.": [
             *(f"{option} = {logs.get(option, name)}" for option, name in LOGS.items()),
-            *_gtid(flavor, server_id),
+            *_gtid(policy, flavor),
         ],
         "A committed transaction survives the machine.": [
             "sync_binlog = 1",
@@ -122,12 +122,13 @@ def _closed(flavor: Flavor) -> list[str]:
     return ["read_only = ON", "super_read_only = ON", "skip_replica_start = ON"]
 
 
-def _gtid(flavor: Flavor, server_id: int) -> list[str]:
+def _gtid(policy: Policy, flavor: Flavor) -> list[str]:
     if flavor == MARIADB:
         return [
             "log_slave_updates = ON",
             "binlog_format = ROW",
-            f"gtid_domain_id = {server_id}",
+            # the same on every node: two domains have no order, and parallel appliers keep none between them
+            f"gtid_domain_id = {policy.mysql.gtid_domain_id}",
             "gtid_strict_mode = ON",
         ]
     return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..model.evidence import Channel, EpochRow, IoState
+from ..model.evidence import Channel, EpochRow, IoState, Order
 from ..model.gtid import GtidSet
 from ..model.heartbeat import Beats
 from ..model.maintenance import Maintenance
@@ -41,6 +41,7 @@ class Facts:
     openings: str  # the ledger's fingerprint
     io_beats: int | None
     half_closed: bool
+    order: Order | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Dialect:
     gtid: tuple[str, ...]  # the set is the union of these
     uuid: str
     io_beats: str  # where the channels do not tell
+    order: str
     channels: str
     channel_columns: tuple[str, ...]
     close: str
@@ -114,7 +116,8 @@ class Dialect:
             f" ORDER BY m.node SEPARATOR 0x1e) FROM vipguard.maintenance m WHERE m.cluster = {name}"
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
             f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
-            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}, {self.half_closed}"
+            f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}, {self.half_closed},"
+            f" {self.order}"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -140,6 +143,7 @@ class Dialect:
             openings=_text(row[17]),
             io_beats=None if row[18] is None else int(float(row[18])),
             half_closed=row[19] == b"1",
+            order=_order(_text(row[20])) if row[20] else None,
         )
 
     def own_gtid(self) -> str:
@@ -155,9 +159,7 @@ class Dialect:
 
     def wait(self, target: GtidSet, seconds: float) -> str:
         """SELECT that returns as soon as the replica has applied up to the end of `target`, or after `seconds`."""
-        text = str(target)
-        if self.flavor == MARIADB:  # its function knows positions only
-            text = ",".join(f"{source[0]}-{server}-{spans[-1][1]}" for source, server, spans in target.parts)
+        text = target.position() if self.flavor == MARIADB else str(target)  # its function knows positions only
         return f"SELECT {self.wait_function}('{text}', {seconds:.3f})"
 
     def locate(self, names: Sequence[str]) -> Columns:
@@ -212,6 +214,11 @@ def _maintenance(text: str) -> tuple[Maintenance, ...]:
     return tuple(rows)
 
 
+def _order(text: str) -> Order:
+    domain, strict, threads, mode = text.split()
+    return Order(int(domain), strict in ("ON", "1"), int(threads) > 0 and mode not in ("none", "minimal"))
+
+
 def _int(cell: bytes | None) -> int:
     return int(cell) if cell else 0
 
@@ -221,9 +228,13 @@ _DIALECTS: dict[str, Dialect] = {
         flavor="mariadb",
         closed="@@global.read_only",
         half_closed="0",
-        gtid=("@@global.gtid_binlog_pos", "@@global.gtid_slave_pos"),
-        uuid="''",
         io_beats="NULL",
+        # the last of every server that ever wrote, in each domain; what was applied and not logged; the domain's end
+        # stands last, so in this order
+        gtid=("@@global.gtid_binlog_state", "@@global.gtid_slave_pos"),
+        uuid="''",
+        order="CONCAT_WS(' ', @@global.gtid_domain_id, @@global.gtid_strict_mode, @@global.slave_parallel_threads,"
+        " @@global.slave_parallel_mode)",
         channels="SHOW ALL SLAVES STATUS",
         channel_columns=(
             "Connection_name", "Master_Host", "Master_Port", "Slave_IO_Running", "Slave_SQL_Running",
@@ -245,6 +256,7 @@ _DIALECTS: dict[str, Dialect] = {
         gtid=("@@global.gtid_executed",),
         uuid="@@global.server_uuid",
         io_beats="(SELECT SUM(COUNT_RECEIVED_HEARTBEATS) FROM performance_schema.replication_connection_status)",
+        order="NULL",
         channels="SHOW REPLICA STATUS",
         channel_columns=(
             "Channel_Name", "Source_Host", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running",

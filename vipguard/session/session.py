@@ -7,12 +7,14 @@ begins anew with a fresh session, so no half-read answer is ever taken for the n
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from pymysql.converters import escape_item
 
@@ -21,7 +23,7 @@ from ..model.evidence import ProcessId
 from ..model.policy import MARIADB, Flavor, Mysql
 from . import fault
 from .deadline import Deadline
-from .process import process_id
+from .process import process_id, stat_fields
 from .wire import Row, Wire
 
 LOCAL_IDLE_S_MAX = 2147483  # a session that holds the open lock outlives any wait_timeout of the operator's
@@ -185,14 +187,39 @@ class Connector:
     ) -> None:
         self._open_socket, self._greet, self.place = open_socket, greet, place
         self._waiting: socket.socket | None = None
+        self.is_local, self._mysql = False, cast("Mysql | None", None)
+        self.greeted = False  # did the server send its greeting within the last call?
 
     @classmethod
     def local(cls, mysql: Mysql) -> Connector:
-        return cls(
+        made = cls(
             lambda deadline: open_local(mysql, deadline),
             lambda sock, deadline: Session.on_local_socket(sock, mysql, deadline),
             mysql.socket,
         )
+        made.is_local, made._mysql = True, mysql
+        return made
+
+    def spare(self, host: str, port: int) -> Connector:
+        """To the port that the server at this socket keeps for administrators. Only whether it says anything counts
+        there, so its account may be refused."""
+        assert self._mysql is not None
+        mysql = replace(self._mysql, port=port)
+        place = _place(host, mysql)
+
+        def greet(sock: socket.socket, deadline: Deadline) -> Session:
+            return _made(sock, place, lambda: Session(Wire(sock, mysql, place, deadline), PEER_IDLE_S_MAX, deadline))
+
+        return Connector(lambda deadline: open_peer(host, mysql, deadline), greet, place)
+
+    @property
+    def listener(self) -> ProcessId | None:
+        """The process that took the connection and has sent no greeting yet, dead or alive."""
+        if self._waiting is None or self._waiting.family != socket.AF_UNIX:
+            return None
+        pid, _, _ = struct.unpack("3i", self._waiting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        fields = stat_fields(pid) if pid not in (0, 1, os.getpid()) else None
+        return ProcessId(pid, int(fields[19])) if fields else None
 
     @classmethod
     def peer(cls, host: str, mysql: Mysql, tls: Tls) -> Connector:
@@ -205,6 +232,7 @@ class Connector:
     def __call__(self, deadline: Deadline) -> Session:
         """A new session. Raises as `Session.local` and `Session.peer`."""
         sock, self._waiting = self._waiting, None
+        self.greeted = False
         if sock is not None:
             try:
                 return self._use(sock, deadline)
@@ -222,6 +250,7 @@ class Connector:
         except OSError as exc:
             sock.close()
             raise fault.of_os(exc, self.place) from exc
+        self.greeted = True
         return self._greet(sock, deadline)
 
     def close(self) -> None:

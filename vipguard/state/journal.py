@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from ..log import get_logger
+from .pen import BYTES_MAX, Pen, append
 from .recent import Recent
 
-BYTES_MAX = 4_000_000
 QUEUED_MAX = 2000
 _SYNCED = frozenset({"takeover-complete", "closed", "may-be-lost", "adopted"})
 _log = get_logger("journal")
+__all__ = ["BYTES_MAX", "Journal", "read"]
 
 
 class Journal:
     """The journal at `path`; the file before the present one is kept as `PATH.1`."""
 
-    def __init__(self, path: str, recent: Recent | None = None) -> None:
-        """`recent` is fed with every entry, by this thread."""
-        self._path, self._recent = path, recent
+    def __init__(self, path: str, recent: Recent | None = None, pen: Pen | None = None) -> None:
+        """`recent` is fed with every entry, by this thread; `pen` writes them, where there is one."""
+        self._path, self._recent, self._pen = path, recent, pen
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUED_MAX)
         self._failing = False
         self._dropped = 0
@@ -75,20 +76,12 @@ class Journal:
             _log.error("defect", rule="unexpected-error", effect="stories", error=repr(exc))
 
     def _append(self, entry: dict[str, Any]) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-        try:
-            size = os.fstat(fd).st_size
-            if size > BYTES_MAX:
-                os.rename(self._path, f"{self._path}.1")
-                os.close(fd)
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-                size = 0
-            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            os.write(fd, (b"\n" if torn else b"") + json.dumps(entry, default=str).encode() + b"\n")
-            if entry.get("level") in ("warning", "error") or entry.get("what") in _SYNCED:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        text = json.dumps(entry, default=str)
+        sync = entry.get("level") in ("warning", "error") or entry.get("what") in _SYNCED
+        if self._pen is None:
+            append(self._path, text, sync)
+        else:
+            self._pen.append(self._path, text, sync)
 
 
 def read(path: str) -> tuple[list[dict[str, Any]], int]:

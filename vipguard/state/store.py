@@ -5,9 +5,7 @@ A torn or foreign file is set aside and reported, never trusted: the node then k
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import msgspec
 
 from ..errors import CouldNotDo
 from ..model.memory import Memory
+from .pen import Pen, replace
 
 _FORMAT = 1
 
@@ -30,28 +29,26 @@ class Kept:
     vip: str = ""
 
 
-def save(path: str, cluster: str, node: str, memory: Memory, vip: str = "") -> None:
-    """Write `memory` so that a crash leaves the old or the new file. Raises CouldNotDo."""
-    data = msgspec.json.encode(Kept(_FORMAT, cluster, node, memory, vip)) + b"\n"
-    temporary = f"{path}.{threading.get_native_id()}"
+def save(
+    path: str,
+    cluster: str,
+    node: str,
+    memory: Memory,
+    vip: str = "",
+    pen: Pen | None = None,
+    within_s: float | None = None,
+) -> None:
+    """Write `memory` so that a crash leaves the old or the new file, by `pen` where there is one. Raises CouldNotDo:
+    not `refused` where it was not done `within_s`, and may be later."""
+    text = (msgspec.json.encode(Kept(_FORMAT, cluster, node, memory, vip)) + b"\n").decode()
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(28, "half of it was written")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if pen is None:
+            replace(path, text)
+        else:
+            pen.replace(path, text, within_s)
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise CouldNotDo(f"cannot write the state file {path}: {exc.strerror}", refused=True) from exc
+        late = isinstance(exc, TimeoutError)
+        raise CouldNotDo(f"cannot write the state file {path}: {exc.strerror}", refused=not late) from exc
 
 
 def load(path: str, cluster: str, node: str) -> tuple[Memory, str]:

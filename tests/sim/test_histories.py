@@ -1,0 +1,221 @@
+"""Two nodes that lost each other, a dead one that comes back, one that nobody saw for long: whose data count then?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sim import faults
+from sim.cluster import Cluster
+from sim.host import Host
+from sim.network import CLIENT
+from sim.test_sim import told
+
+from vipguard.agent.event import Command
+
+
+def healthy(seed: int, **more: Any) -> Cluster:
+    cluster = Cluster(seed, **more)
+    assert cluster.run_until_healthy(20.0)
+    cluster.run(0.5 + seed % 7 * 0.11)
+    return cluster
+
+
+def roles(cluster: Cluster) -> tuple[Host, Host]:
+    writer = cluster.laws.writers()[0]
+    return writer, next(host for host in cluster.hosts.values() if host is not writer and not host.node.is_replica)
+
+
+def made_writer(cluster: Cluster, name: str) -> None:
+    """A planned move, if it is not the writer yet."""
+    writer, _ = roles(cluster)
+    if writer.name != name:
+        server = writer.mysqld
+        assert server is not None
+        session = server.connect("operator", guard=True, local=False)
+        server.lock(writer.policy.move_lock(name), session)
+        cluster.run(2.0)
+        server.drop(session)
+    assert cluster.run_until_healthy(20.0)
+    assert [host.name for host in cluster.laws.writers()] == [name], told(cluster)
+
+
+def set_apart(host: Host) -> bool:
+    """Does its agent name what only it has?"""
+    world = host.agent.world if host.agent is not None else None
+    assert world is not None
+    return world.diverged is not None or (world.errant is not None and not world.errant.is_empty)
+
+
+def lacks(host: Host, other: Host) -> int:
+    """How many writes that `other` acknowledged are missing here."""
+    return sum(t.acknowledged and t.source == other.server_id and t.number > host.disk.have.get(t.source, 0)
+               for t in other.disk.log)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("promoted", [True, False])
+def test_a_dead_node_that_counted_up_alone_closes_no_writer_when_it_returns(seed: int, promoted: bool) -> None:
+    cluster = healthy(seed)
+    writer, standby = roles(cluster)
+    end = faults.isolate(cluster, standby)
+    cluster.run(8.0)
+    for _ in range(2):
+        writer.pause()
+        cluster.run(1.2)
+        writer.unpause()
+        cluster.run(4.0)
+    assert writer.disk.epoch is not None and writer.disk.epoch.epoch >= 3
+    writer.power_off()
+    cluster.run(0.5)
+    end()
+    cluster.run(0.3)
+    assert standby.agent is not None
+    if promoted:
+        cluster.laws.histories.ordered_s[standby.name] = cluster.engine.now
+        standby.agent._steps([Command("promote")])
+    cluster.run(20.0)
+    if not promoted and cluster.laws.writers() == []:
+        return  # it was away for longer than it may be
+    assert cluster.laws.writers() == [standby], told(cluster)
+    writer.boot()
+    cluster.run(20.0)
+    assert cluster.laws.writers() == [standby], told(cluster)
+    assert lacks(standby, standby) == 0
+    assert set_apart(writer), told(cluster)
+    standby.power_off()
+    cluster.run(1.0)
+    standby.boot()
+    cluster.run(15.0)
+    assert cluster.laws.writers() == [standby], f"the diverged one blocks it\n{told(cluster)}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("first", ["db1", "db2"])
+def test_of_two_open_nodes_the_superseded_one_closes_whatever_keepalived_prefers(first: str, seed: int) -> None:
+    cluster = healthy(seed)
+    made_writer(cluster, first)
+    old, new = roles(cluster)
+    end = faults.cut_pair(cluster, old)
+    cluster.run(4.0)
+    assert len(cluster.laws.writers()) == 2
+    end()
+    cluster.run(6.0)
+    assert cluster.laws.writers() == [new], told(cluster)
+    assert new.vip and not old.vip
+    assert set_apart(old), told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("retakes", ["db1", "db2"])
+def test_of_two_that_went_apart_the_one_stays_that_keepalived_prefers_however_often_one_retakes(
+    retakes: str, seed: int
+) -> None:
+    cluster = healthy(seed)
+    made_writer(cluster, "db2")
+    old, _ = roles(cluster)
+    end = faults.cut_pair(cluster, old)
+    cluster.run(3.0)
+    for name in ("db2", retakes, retakes):  # the old writer opens anew, so that neither has the other's newest opening
+        host = cluster.hosts[name]
+        host.pause()
+        cluster.run(0.9)
+        host.unpause()
+        cluster.run(3.0)
+    assert len(cluster.laws.writers()) == 2, told(cluster)
+    end()
+    cluster.run(8.0)
+    assert [host.name for host in cluster.laws.writers()] == ["db1"], told(cluster)
+    assert set_apart(cluster.hosts["db2"]), told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("how", ["pause", "cut"])
+@pytest.mark.parametrize("seconds", [13.0, 120.0])
+def test_a_former_writer_that_was_away_does_not_open_without_what_was_written_meanwhile(
+    seconds: float, how: str, seed: int
+) -> None:
+    cluster = healthy(seed)
+    writer, standby = roles(cluster)
+    end = faults.isolate(cluster, writer)
+    if how == "pause":
+        writer.pause()
+    cluster.run(seconds)
+    assert standby in cluster.laws.writers()
+    standby.power_off()
+    cluster.run(0.05)
+    end()
+    cluster.network.isolate(writer.name, [CLIENT])  # nobody writes there in the moment in which it goes on
+    if how == "pause":
+        writer.unpause()
+    cluster.run(15.0)
+    assert cluster.laws.writers() == [], told(cluster)
+    assert writer.agent is not None and writer.agent.world.verdict is not None
+    assert writer.agent.world.verdict.rule in ("lag-exceeded", "parked")
+    standby.boot()
+    cluster.run(15.0)
+    assert cluster.laws.writers() == [standby], told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lone_writer_whose_host_stalls_beside_a_standby_that_is_far_behind_opens_again(seed: int) -> None:
+    cluster = healthy(seed)
+    writer, standby = roles(cluster)
+    standby.apply_s = 3600.0
+    cluster.run(30.0)
+    writer.pause()
+    cluster.run(12.0)
+    writer.unpause()
+    cluster.run(4.0)
+    assert cluster.laws.writers() == [writer], told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lone_writer_that_was_cut_off_from_all_opens_again_beside_a_dead_standby(seed: int) -> None:
+    cluster = healthy(seed)
+    writer, standby = roles(cluster)
+    faults.kill_mysqld(cluster, standby)
+    cluster.run(30.0)
+    end = faults.isolate(cluster, writer)
+    cluster.run(60.0)
+    end()
+    cluster.run(6.0)
+    assert cluster.laws.writers() == [writer], told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_servers_of_an_older_version_are_judged_by_their_whole_sets(seed: int) -> None:
+    cluster = Cluster(seed)
+    for host in cluster.hosts.values():
+        host.knows_ledger = False
+    assert cluster.run_until_healthy(20.0)
+    writer, standby = roles(cluster)
+    standby.knows_ledger = True
+    faults.kill_mysqld(cluster, writer)
+    cluster.run(3.0)
+    assert cluster.laws.writers() == [standby], told(cluster)
+    writer.knows_ledger = True
+    writer.start_server()
+    assert cluster.run_until_healthy(20.0), told(cluster)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_a_circle_a_node_left_diverged_keeps_nobody_from_opening_after_a_power_cut(seed: int) -> None:
+    cluster = healthy(seed, nodes=3)
+    hosts = list(cluster.hosts.values())
+    writer = cluster.laws.writers()[0]
+    last = next(host for host in hosts if host is not writer)
+    assert last.mysqld is not None
+    session = last.mysqld.connect("a hand", guard=False, local=False)
+    end = faults.isolate(cluster, last)
+    cluster.run(2.0)
+    last.mysqld.commit(session)  # by an account that read_only does not bind
+    end()
+    cluster.run(20.0)
+    for host in hosts:
+        host.power_off()
+    cluster.run(1.0)
+    for host in hosts:
+        host.boot()
+    cluster.run(20.0)
+    assert len(cluster.laws.writers()) == 1, told(cluster)
