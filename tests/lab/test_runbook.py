@@ -30,6 +30,9 @@ def test_an_open_server_without_the_vip_and_without_an_agent_is_closed_by_hand(g
 
 def test_doctor_says_what_keeps_a_standby_from_taking_over(guarded: Guarded) -> None:
     standby = guarded.standby
+    guarded.lab.wait(
+        lambda: "nothing found" in do(standby, "VipguardReplicationLag", "vipguard doctor"), 10, "nothing to be at risk"
+    )
     with guarded.applier_stopped(standby):
         guarded.wait_track(standby, "0")
         assert "replication" in do(standby, "VipguardStandbyCannotTakeOver", "vipguard doctor", code=1)
@@ -72,7 +75,7 @@ def test_a_maintenance_that_was_forgotten_is_ended_for_a_node_and_for_the_cluste
     guarded.wait_track(standby, "0")
     do(writer, "VipguardMaintenanceTooLong", "vipguard maintenance off --node NODE", fill={"NODE": standby.name})
     guarded.wait_track(standby, "1")
-    writer.vipguard("maintenance", "on", "--cluster")
+    do(writer, "VipguardDiskStalls", "vipguard maintenance on --cluster")
     guarded.wait_said(standby, "rule=cluster-paused")
     do(writer, "VipguardMaintenanceTooLong", "vipguard maintenance off --cluster")
     guarded.wait_track(standby, "1")
