@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench campaign clean root packages tested-with setup mysql
+.PHONY: help demo test lint bench campaign sabotage clean root packages tested-with setup mysql
 MAKEFLAGS += --no-print-directory
 
 export DEBIAN_FRONTEND := noninteractive
@@ -61,6 +61,10 @@ SEEDS := 50000
 campaign: setup  ## play SEEDS=50000 seeds of the simulator, and write the figures to docs/reliability.md
 	@cd tests
 	../$(BIN)/python -m sim.campaign --seeds $(SEEDS) --write ../docs/reliability.md
+
+sabotage: setup  ## break a copy of vipguard in each of some 30 ways, and see the simulator notice it
+	@cd tests
+	../$(BIN)/python -m sim.sabotage
 
 clean:  ## remove what was built here; the cached MySQL in /var/cache/vipguard-lab stays
 	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

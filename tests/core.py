@@ -67,6 +67,7 @@ class Core:
         self.flights: list[Flight] = []
         self.notes: list[do.Note] = []
         self.heard: dict[str, float] = {}
+        self.gone: frozenset[str] = frozenset()  # whose agents say, on this node's server, that theirs is gone
 
     # -- events
 
@@ -89,7 +90,7 @@ class Core:
         """A tick whose probes come back at once."""
         self.see()
         self.step(Tick(gap_s))
-        for kind in (do.ProbeServer, do.ProbePeer, do.ProbeDisk):
+        for kind in (do.ProbeServer, do.ProbePeer, do.ProbeDisk, do.AskGone):
             if self.sent(kind):
                 self.do(kind)
 
@@ -158,6 +159,7 @@ class Core:
         """Carry everything out, in order, until an effect of `until` is due or nothing is under way."""
         for _ in range(200):
             due = [f for f in self.flights if not isinstance(f.effect, until)] if until else self.flights
+            due = [f for f in due if not (isinstance(f.effect, do.AskGone) and f.effect.after_s)]
             if any(isinstance(f.effect, until) for f in self.flights) or not due:
                 return
             self.do(type(due[0].effect))
@@ -178,10 +180,12 @@ class Core:
             case do.ProbeDisk():
                 stalled = {"waits_since_s": self.stalled_s, "still_since_s": self.stalled_s}
                 return DiskEvidence(self.now, 50_000_000_000, 90_000_000_000, True, **stalled)
+            case do.AskGone():
+                return self.gone & frozenset(effect.peers)
             case do.Claim(node="db1"):
                 if self.facts is not None:
                     self.facts = replace(self.facts, claim_lock=OWN_CLAIM)
-                return Claimed(OWN_CLAIM if self.facts else None, self.server())
+                return Claimed(OWN_CLAIM if self.facts else None, self.server(), self.gone)
             case do.Claim():
                 if self.peer is None or self.peer_answer is not Answer.ANSWERED:
                     return Claimed(None, self.peers_server())
@@ -245,9 +249,9 @@ def standby(policy: Policy = POLICY, memory: Memory = NOTHING_KEPT) -> Core:
 
 
 def bereft(policy: Policy = POLICY) -> Core:
-    """The same a moment after db2's server was killed: db2's host lives."""
+    """The same a moment after db2's server was killed: db2's host lives, and its agent says so."""
     core = standby(policy)
-    core.peer = None
+    core.peer, core.gone = None, frozenset({"db2"})
     core.wait(0.1)
     core.go()
     return core

@@ -84,7 +84,9 @@ def _peer(peer: PeerSight, **changes: Any) -> PeerSight:
 
 WRITING = Writing(3, 9, NOW_S - 90)
 _STANDBY_PEER = _peer(healthy.WRITER.peers["db2"], channels=(FOLLOWS_US,))
-_ABSENT_PEER = _peer(healthy.PEER, evidence=replace(healthy.ABSENT, reason="connection refused"), channels=None)
+_ABSENT_PEER = _peer(
+    healthy.PEER, evidence=replace(healthy.ABSENT, reason="connection refused"), channels=None, gone_s=NOW_S - 1
+)
 
 
 def healthy_pair() -> Status:

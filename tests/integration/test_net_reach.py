@@ -13,7 +13,7 @@ from nets import Net, boottime, pair
 
 from vipguard.lab.wait import wait_until
 from vipguard.probe.duplicate import mac_of
-from vipguard.probe.reach import Reach
+from vipguard.probe.reach import Reach, by_link_name
 from vipguard.probe.witness import Pong
 
 
@@ -134,3 +134,13 @@ def test_asking_every_way_costs_little(nets: tuple[Net, Net]) -> None:
                 reach.drain()
             each_ms = (time.thread_time() - begun) * 10
     in_time(each_ms, 3, f"{each_ms:.3f} ms")
+
+
+def test_a_peers_host_that_answers_no_pings_is_asked_on_the_link_and_told_apart(nets: tuple[Net, Net]) -> None:
+    left, right = nets
+    drop(right, "meta l4proto icmp", "icmpv6 type echo-request")
+    with closing(reaching(left)) as reach:
+        found = answered(left, reach, 6)
+    assert set(found) == {by_link_name("10.73.0.2")}
+    with closing(reaching(left, interface=None)) as reach:
+        assert answered(left, reach, 6) == {}

@@ -33,5 +33,6 @@ def test_help_lists_every_task() -> None:
         "lint",
         "bench",
         "campaign",
+        "sabotage",
         "clean",
     ]

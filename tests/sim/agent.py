@@ -18,10 +18,11 @@ from vipguard.agent.event import (
     Tick,
     TrackSeen,
 )
+from vipguard.agent.last_word import suspect
 from vipguard.agent.step import step
 from vipguard.agent.world import Closing, Flight, Taking, World, Writing, begin, wake_s
 from vipguard.model.effect import Note
-from vipguard.model.evidence import AddressEvidence, KeepalivedEvidence
+from vipguard.model.evidence import AddressEvidence, Answer, KeepalivedEvidence
 
 from .asking import Ask, Conn, Fail, Reply
 from .engine import Process
@@ -46,14 +47,16 @@ class Agent(Process):
         self._pings: dict[str, tuple[float, float]] = {}
         self._tick_s = self._wake_s = self.engine.now
         self._timer = 0
-        self.probe, self.claimer, self.acting, self.opener, self.beater = (Conn(self, host) for _ in range(5))
+        self.probe, self.claimer, self.acting, self.opener, self.beater, self.leasing = (
+            Conn(self, host) for _ in range(6)
+        )
         self.peers = {
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
         self._said_exit: object = None
         self.disk_waits_s: float | None = None  # since when its own write to the disk is under way
-        host.cluster.laws.guard(host, False)  # whichever was here before
-        host.cluster.laws.guard(host, True)
+        host.cluster.laws.guards.see(host, False)  # whichever was here before
+        host.cluster.laws.guards.see(host, True)
         self.at(0.01, self._start)
 
     def _start(self) -> None:
@@ -111,7 +114,7 @@ class Agent(Process):
 
     def _turn(self) -> None:
         now, policy = self.engine.now, self.world.policy
-        process, server = self.world.process, self.host.mysqld
+        process, server = suspect(self.world), self.host.mysqld
         gone = server is None or server.pid != process or not server.alive
         events: list[Event] = []
         if process is not None and gone and self._watches_process():
@@ -132,7 +135,8 @@ class Agent(Process):
         self._rearm()
 
     def _watches_process(self) -> bool:
-        return self.world.process_lives and isinstance(self.world.phase, Writing | Taking | Closing)
+        absent = self.world.server is not None and self.world.server.answer is Answer.ABSENT
+        return absent or isinstance(self.world.phase, Writing | Taking | Closing)
 
     def _rearm(self) -> None:
         self._timer += 1
@@ -146,6 +150,8 @@ class Agent(Process):
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Command):
+                self.host.cluster.laws.histories.ordered(self.host, event.name)
             before, now = self.world, self.engine.now
             self.world, flights = step(before, event, now)
             for flight in flights:
@@ -215,10 +221,10 @@ class Agent(Process):
 
     def stop(self) -> None:
         super().stop()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
 
     def cont(self) -> None:
-        self.host.cluster.laws.guard(self.host, not self.host.paused)
+        self.host.cluster.laws.guards.see(self.host, not self.host.paused)
         super().cont()
 
     def end(self) -> None:
@@ -226,7 +232,7 @@ class Agent(Process):
         if not self.alive:
             return
         super().end()
-        self.host.cluster.laws.guard(self.host, False)
+        self.host.cluster.laws.guards.see(self.host, False)
         self.engine.tell(self.host.name, "agent ends")
         for conn in (self.probe, self.claimer, self.acting, self.opener, *self.peers.values()):
             conn.hang_up()

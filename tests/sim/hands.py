@@ -16,7 +16,8 @@ from . import killing
 from .applying import drain, fetch, point, receive, relay, replication
 from .asking import Ask, Conn, Fail
 from .beating import beat
-from .looking import Steps, look, look_once_more, must, probe_disk, probe_peer, probe_server
+from .leasing import arm, disarm
+from .looking import Steps, ask_gone, gone, look, look_once_more, must, probe_disk, probe_peer, probe_server
 from .opening import (
     close_peer,
     close_server,
@@ -61,7 +62,8 @@ def prober(agent: Agent, node: str) -> Conn:
 
 def claim(agent: Agent, effect: do.Claim) -> Steps:
     conn, until_s = prober(agent, effect.node), agent.engine.now + effect.deadline_s
-    before = yield from look(agent, conn, effect.deadline_s, False)
+    own = conn is agent.claimer
+    before = yield from look(agent, conn, effect.deadline_s, False, gone=None if own else False)
     if not before.answered:
         return Claimed(None, before)
     name = agent.world.policy.claim_lock
@@ -69,7 +71,10 @@ def claim(agent: Agent, effect: do.Claim) -> Steps:
     after = yield from look(agent, conn, max(0.0, until_s - agent.engine.now))
     facts = after.facts
     held = granted and facts is not None and facts.claim_lock == facts.connection_id
-    return Claimed(facts.connection_id if held and facts else None, after)
+    if not held or facts is None:
+        return Claimed(None, after)
+    told = must((yield Ask(conn, gone(agent, agent.peers), until_s)), "claim") if own else frozenset()
+    return Claimed(facts.connection_id, after, told)
 
 
 def release(agent: Agent, effect: do.Release) -> Steps:
@@ -173,6 +178,7 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.ProbeDisk: probe_disk,
     do.Look: look_once_more,
     do.AskArp: ask_arp,
+    do.AskGone: ask_gone,
     do.FindDuplicate: find_duplicate,
     do.Claim: claim,
     do.Release: release,
@@ -198,6 +204,8 @@ HOW: dict[type, Callable[[Agent, Any], Steps]] = {
     do.Announce: announce,
     do.PrepareClose: prepare_close,
     do.CloseServer: close_server,
+    do.ArmClose: arm,
+    do.DisarmClose: disarm,
     do.KillServer: kill_server,
     do.RunHooks: run_hooks,
     do.RemoveVip: remove_vip,

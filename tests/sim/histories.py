@@ -23,7 +23,7 @@ SENT_S = 3.0  # how much older than `lag_s_max` a write may be that was never se
 @dataclass(eq=False, slots=True)
 class Reign:
     """One server stands open, from its own transaction `first` + 1 on. `left`: the reigns that it goes on without, and
-    since when: what they wrote later counts. `beside`: when another was last open at the same time, by that reign."""
+    since when. `beside`: when another was last open at the same time, by that reign."""
 
     host: str
     server_id: int
@@ -91,6 +91,13 @@ class Histories:
         if first is not None and second is not None:
             first.beside[second] = second.beside[first] = self.engine.now
 
+    def ordered(self, host: Host, word: str) -> None:
+        """The operator's word to that node's agent."""
+        if word == "promote":
+            self.ordered_s[host.name] = self.engine.now
+        elif word == "solo" and self.solo_s is None:
+            self.solo_s = self.engine.now
+
     def promoted(self, host: Host) -> bool:
         """The operator's word holds for a minute, or until that node has opened."""
         return self.engine.now - self.ordered_s.get(host.name, -PROMOTED_S) < PROMOTED_S
@@ -156,7 +163,7 @@ class Histories:
             return "written-by-hand"
         if reign.promoted:
             return "promoted-by-operator"
-        if any(self.left_behind(mine, part, told) for mine in line):
+        if any(part.reign in mine.left for mine in line):
             return "left-behind"
         if not self.cluster.lossless:
             for mine in line:
@@ -178,11 +185,16 @@ class Histories:
                     part.reign.left.pop(own, None)
 
     def leave(self, reign: Reign, have: Numbers) -> None:
-        """From here on `reign` goes on without what `have` lacks, and so does whoever goes on from it."""
+        """From here on `reign` goes on without what `have` lacks, and without what a reign writes on that stands open
+        now; so does whoever goes on from it."""
         for part in self.missing(have, self.everywhere()):
             if part.reign is not reign:
                 reign.left[part.reign] = self.engine.now
+        for other in self.open.values():
+            if other is not reign:
+                reign.left[other] = self.engine.now
 
-    def left_behind(self, mine: Reign, part: Missing, told: list[Txn]) -> bool:
+    def was_told(self, mine: Reign, part: Missing, told: list[Txn]) -> bool:
+        """Was it said, when `mine` began, that this may be missing?"""
         left_s = mine.left.get(part.reign)
         return left_s is not None and all(txn.at_s <= left_s for txn in told)

@@ -123,7 +123,7 @@ def told(laws: Laws, host: Host, note: Note) -> None:
     named, histories = GtidSet.parse(host.flavor, text), laws.histories
     before = [reign for reign in histories.line(host.disk.have) if reign is not histories.open.get(host.name)]
     for part, lost in histories.lost(host.disk.have):
-        if part.reign.by_hand or any(histories.left_behind(reign, part, lost) for reign in before):
+        if part.reign.by_hand or any(histories.was_told(reign, part, lost) for reign in before):
             continue  # that was said when it was left behind
         for txn in lost:
             one = f"{txn.source}-{txn.number}"

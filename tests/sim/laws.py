@@ -11,12 +11,13 @@ import os
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Event
-from vipguard.agent.world import Closing, Flight, Starting, World, Writing
+from vipguard.agent.world import Closing, Flight, World, Writing
 from vipguard.checks import lag
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer
 
-from . import killing, lacking
+from . import killing, lacking, liveness
+from .guards import THAW_S, Guards
 from .histories import Histories
 from .network import CLIENT, WITNESS
 from .pardons import Pardons
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .host import Host
 
-THAW_S = 0.45  # who was frozen while another opened: until its guard has seen the gap and closed (a tick, close_s)
 WATCH_S = 0.1
 SETTLED_S = 1.0
+ROUND_S = 0.4  # of looks by the guard, and what the watch of these laws takes to see a cut
 REUNITED_S = 1.5  # a look at the other, and a close or a kill
 
 
@@ -38,14 +39,12 @@ class Broken(AssertionError):
 class Laws:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.engine = cluster, cluster.engine
-        self.pardons, self.histories = Pardons(), Histories(cluster)
+        self.pardons, self.histories, self.guards = Pardons(), Histories(cluster), Guards(self.engine)
         self.openings = 0
         self.was_two = False
         self._excused: dict[tuple[str, float, str, float], bool] = {}  # of two openings: did a cut explain the second?
         self._opened_s: dict[str, float] = {}
         self._thawed_s: dict[str, float] = {}
-        self._guarded_s: dict[str, float] = {}  # since when the agent has been running
-        self._unguarded_s: dict[str, float] = {}  # since when it has not
         self._reached_s: dict[tuple[str, str], float] = {}  # since when the one has been able to ask the other
         self._apart_s: dict[tuple[str, str], float] = {}  # when the one last could not ask the other
         self._apart_since_s: dict[tuple[str, str], float] = {}
@@ -53,6 +52,7 @@ class Laws:
         self._let: set[tuple[str, str]] = set()  # what of that was forgiven, until it ends
         self._outside_s: dict[str, float] = {}  # since when anybody outside has been able to answer it
         self._by_hand_s: dict[str, float] = {}
+        self._stood_down_s: dict[str, float] = {}
         self._closing: dict[str, tuple[object, float]] = {}
 
     def broken(self, text: str) -> None:
@@ -81,6 +81,9 @@ class Laws:
     def opened_by_hand(self, host: Host) -> None:
         self._by_hand_s[host.name] = self.engine.now
 
+    def stood_down(self, host: Host) -> None:
+        self._stood_down_s[host.name] = self.engine.now
+
     def _look(self) -> None:
         writers = self.writers()
         for index, one in enumerate(writers):
@@ -103,11 +106,12 @@ class Laws:
             if now - thawed_s < THAW_S and self._opened_s[host.name] < thawed_s:
                 return "just-thawed"
             by_hand_s = self._by_hand_s.get(host.name, -9.0)
-            if self._opened_s[host.name] == by_hand_s and (now - by_hand_s < 0.8 or not self._guarded(host)):
+            if self._opened_s[host.name] == by_hand_s and (now - by_hand_s < 0.8 or not self.guards.settled(host)):
                 return "opened-by-hand"
-        unguarded, reunited = self._unguarded(old), self._reunited(old, new)
+        unguarded, reunited = self.guards.gone(old), self._reunited(old, new)
         apart = self._opened_s[new.name] - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
-        if unguarded and (apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S):
+        cut = apart or now - self._apart_s.get((new.name, old.name), -9.0) < SETTLED_S
+        if unguarded and cut and self._was_gone(old):
             return "guard-dead-and-cut-off"
         if unguarded and self._thawed_s.get(old.name, -9.0) > self._opened_s[new.name]:
             return "guard-dead-and-paused"  # a pause is a cut, too
@@ -119,37 +123,15 @@ class Laws:
             self._excused[two] = self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new)
         return "cut-between-the-nodes" if self._excused[two] and not reunited else None
 
+    def _was_gone(self, old: Host) -> bool:
+        """Was its guard dead before the cut, or before it had looked once in vain? Later ones order a close in time."""
+        isolated_s, gone_s = self._wrong_s.get((old.name, "isolated")), self.guards.gone_s(old)
+        return isolated_s is None or gone_s is None or gone_s < isolated_s + ROUND_S
+
     def _reunited(self, one: Host, other: Host) -> bool:
         """Have two that both write been able to see each other for as long as the one of them has to close?"""
         ways = ((one, other), (other, one))
         return all(lacking.reachable(self, *way, for_s=REUNITED_S) for way in ways)
-
-    def _guarded(self, host: Host) -> bool:
-        """A live agent that has had the time to look round."""
-        agent = host.agent
-        if agent is None or not agent.alive or agent.stopped:
-            return False
-        return self.engine.now - self._guarded_s.get(host.name, self.engine.now) > 1.3
-
-    def guard(self, host: Host, runs: bool) -> None:
-        """It begins, goes on, stands still or ends."""
-        if runs:
-            self._guarded_s.setdefault(host.name, self.engine.now)
-        elif self._guarded_s.pop(host.name, None) is not None or host.name not in self._unguarded_s:
-            self._unguarded_s[host.name] = self.engine.now
-
-    def _unguarded(self, host: Host) -> bool:
-        """Has its guard been dead, or standing still, for a whole lease, or had no time yet to look round since?"""
-        gone_s, back_s = self._unguarded_s.get(host.name), self._guarded_s.get(host.name)
-        if gone_s is None:
-            return False
-        if back_s is None:
-            ended = host.agent is None or not host.agent.alive
-            return ended or self.engine.now - gone_s >= host.policy.limits.lease_s
-        new = host.agent is not None and host.agent.began_s >= gone_s
-        if not new and back_s - gone_s < host.policy.limits.lease_s:
-            return False
-        return self.engine.now - back_s < (1.3 if new else THAW_S)
 
     def _saw_outside(self, old: Host, new: Host) -> bool:
         """Had the old writer no reason to close when the new one opened, which had waited as long as it must?"""
@@ -166,7 +148,7 @@ class Laws:
         now, net = self.engine.now, self.cluster.network
         for host in self.cluster.hosts.values():
             killing.watch(host)
-            self.guard(host, host.agent is not None and host.agent.running)
+            self.guards.see(host, host.agent is not None and host.agent.running)
             for other in self.cluster.hosts.values():
                 if other is host:
                     continue
@@ -213,7 +195,7 @@ class Laws:
                 self._let.discard((host.name, what))
                 continue
             since_s = self._wrong_s.setdefault((host.name, what), now)
-            guarded_s = self._guarded_s.get(host.name)
+            guarded_s = self.guards.since_s(host)
             unseen = server is not None and server.denies and host.name in self._by_hand_s
             if unseen:  # its time begins when it can be seen again
                 self._wrong_s[host.name, what] = now
@@ -242,6 +224,9 @@ class Laws:
             self.broken(f"law 2: {host.name} opens with {len(server.disk.relay)} received transactions not applied")
         if server.io_wanted:
             self.broken(f"law 2: {host.name} opens while its IO thread runs")
+        word, since_s = host.stood_down, self._stood_down_s.get(host.name)
+        if word is not None and not word.by_hand and since_s is not None and self.engine.now - since_s > SETTLED_S:
+            self.broken(f"law 1: {host.name} opens, and the operator said that it is to stay closed")
         lacking.opening(self, host, effect)
 
     def noted(self, host: Host, note: do.Note) -> None:
@@ -296,7 +281,8 @@ class Laws:
             if not seen_closed or not compared or after.outside_s is None:
                 self.broken(f"law 5: {host.name} is eligible by what it did not see")
         if isinstance(before.phase, Writing) and seen is not None and seen.answer is Answer.BLIND:
-            hard = verdict.rule in ("holder-isolated", "holder-disk-unfit") or isinstance(after.phase, Closing)
+            closing = after.phase.rule if isinstance(after.phase, Closing) else verdict.rule
+            hard = verdict.rule in ("holder-isolated", "holder-disk-unfit") or closing != verdict.rule
             if not verdict.may and not hard:
                 self.broken(f"law 5: blind, {host.name} gives the VIP up by {verdict.rule}")
         for flight in after.flights.values():
@@ -310,41 +296,12 @@ class Laws:
             self._closing.pop(host.name, None)
             return
         server = host.mysqld
-        since_s = max(phase.since_s, self._thawed_s.get(host.name, 0.0), self._guarded_s.get(host.name, now))
+        since_s = max(phase.since_s, self._thawed_s.get(host.name, 0.0), (self.guards.since_s(host) or now))
         slow_s = host.server_s + host.worker_late_s * 3
         is_open = server is not None and server.alive and not server.closed and not host.unkillable
         if is_open and now - since_s > host.policy.limits.close_s + 1.0 + slow_s:
             text = f"is closing by {phase.rule} since {now - since_s:.2f} s, and its server lives"
             self.broken(f"law 3: {host.name} {text}")
 
-    # -- liveness
-
     def healthy(self) -> bool:
-        """One writer by right, the VIP on it, nobody else open, and the replicas follow it."""
-        writers = self.writers()
-        if len(writers) != 1 or not writers[0].vip:
-            return False
-        agent = writers[0].agent
-        others = [h for h in self.cluster.hosts.values() if h.vip]
-        followed = all(self._follows(host, writers[0]) for host in self.cluster.hosts.values())
-        return agent is not None and isinstance(agent.world.phase, Writing) and len(others) == 1 and followed
-
-    def _follows(self, host: Host, writer: Host) -> bool:
-        """Is a node, unless it is down or went apart, never left behind: a replica follows the writer, and what any
-        candidate follows does so in the end?"""
-        if host is writer or host.mysqld is None or not host.mysqld.running or host.agent is None:
-            return True
-        if host.agent.world.diverged is not None:
-            return True
-        if host.node.is_replica:
-            return host.follows == writer.name and host.mysqld.io_wanted
-        passed = {host.name}
-        while host.follows != writer.name and not self.cluster.lossless:
-            if host.follows in passed:
-                return False
-            passed.add(host.follows)
-            host = host.source
-        return True
-
-    def starting(self, host: Host) -> bool:
-        return host.agent is not None and isinstance(host.agent.world.phase, Starting)
+        return liveness.healthy(self.cluster)

@@ -4,14 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vipguard.agent.world import World
+from vipguard.agent.world import World, Writing
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .host import Host
 
 #: By these a cluster may rightly have no writer, or no commit, though everything is repaired. Each of them "waits for a
 #: person" in docs/guarantees.md, and what to do stands in docs/rules.md.
 WAITS_FOR_A_PERSON = ("diverged", "commits-wait", "stood-down")
+
+
+def healthy(cluster: Cluster) -> bool:
+    """One writer by right, the VIP on it, nobody else open, and the others follow it."""
+    writers = cluster.laws.writers()
+    if len(writers) != 1 or not writers[0].vip:
+        return False
+    agent = writers[0].agent
+    holders = [host for host in cluster.hosts.values() if host.vip]
+    followed = all(_follows(cluster, host, writers[0]) for host in cluster.hosts.values())
+    return agent is not None and isinstance(agent.world.phase, Writing) and len(holders) == 1 and followed
+
+
+def _follows(cluster: Cluster, host: Host, writer: Host) -> bool:
+    """Is a node, unless it is down or went apart, never left behind: a replica follows the writer, and what any
+    candidate follows does so in the end?"""
+    if host is writer or host.mysqld is None or not host.mysqld.running or host.agent is None:
+        return True
+    if host.agent.world.diverged is not None:
+        return True
+    if host.node.is_replica:
+        return host.follows == writer.name and host.mysqld.io_wanted
+    passed = {host.name}
+    while host.follows != writer.name and not cluster.lossless:
+        if host.follows in passed:
+            return False
+        passed.add(host.follows)
+        host = host.source
+    return True
+
+
+def whole(cluster: Cluster) -> bool:
+    """Does every node that did not go apart receive again?"""
+    writers = cluster.laws.writers()
+    return all(
+        host in writers
+        or host.mysqld is None
+        or (host.mysqld.io_wanted and host.mysqld.sql_wanted)
+        or (host.agent is not None and host.agent.world.diverged is not None)
+        for host in cluster.hosts.values()
+    )
 
 
 def rules(world: World) -> set[str]:

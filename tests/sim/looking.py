@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from vipguard.agent.event import Looked
@@ -27,14 +27,20 @@ def must(reply: Reply, what: str) -> Any:
 
 
 def look(
-    agent: Agent, conn: Conn, deadline_s: float, channels: bool = True, fit: bool | None = None
+    agent: Agent,
+    conn: Conn,
+    deadline_s: float,
+    channels: bool = True,
+    fit: bool | None = None,
+    gone: bool | None = None,
 ) -> Steps:
-    """`fit`: its session takes the lock that says so, or gives it back."""
-    name = agent.host.policy.fit_lock
+    """`fit`, `gone`: its session takes the lock that says so, or gives it back."""
+    policy = agent.host.policy
 
     def ask(server: Mysqld, session: Session) -> ServerFacts:
-        if fit is not None:
-            (server.lock if fit else server.unlock)(name, session)
+        for name, wanted in ((policy.fit_lock, fit), (policy.gone_lock(policy.node), gone)):
+            if wanted is not None:
+                (server.lock if wanted else server.unlock)(name, session)
         return server.facts(session, channels, conn.local)
 
     asked_s = agent.engine.now
@@ -62,7 +68,27 @@ def probe_server(agent: Agent, effect: do.ProbeServer) -> Steps:
 def probe_peer(agent: Agent, effect: do.ProbePeer) -> Steps:
     if effect.after_s:
         yield effect.after_s
-    return (yield from look(agent, agent.peers[effect.node], effect.deadline_s, effect.channels))
+    return (yield from look(agent, agent.peers[effect.node], effect.deadline_s, effect.channels, gone=effect.gone))
+
+
+def gone(agent: Agent, peers: Iterable[str]) -> Callable[[Mysqld, Session], frozenset[str]]:
+    """Whose locks count: a lock does while its session was asked something less than two seconds ago."""
+
+    def ask(server: Mysqld, session: Session) -> frozenset[str]:
+        held = {name: server.locks.get(agent.host.policy.gone_lock(name)) for name in peers}
+        return frozenset(n for n, s in held.items() if s is not None and agent.engine.now - s.used_s < 2.0)
+
+    return ask
+
+
+def ask_gone(agent: Agent, effect: do.AskGone) -> Steps:
+    if effect.after_s:
+        yield effect.after_s
+    conn, until_s = Conn(agent, agent.host), agent.engine.now + effect.deadline_s
+    try:
+        return must((yield Ask(conn, gone(agent, effect.peers), until_s)), "ask who is gone")
+    finally:
+        conn.hang_up()
 
 
 def probe_disk(agent: Agent, effect: do.ProbeDisk) -> Steps:

@@ -230,6 +230,7 @@ class Mysqld(Process):
             process=self.pid if local else None,
             fit_lock=self.holder(self.host.policy.fit_lock),
             beats=Beats(self.clock_us(), tuple(self.disk.beats.values())),
+            gone=frozenset(n for n in self.host.cluster.hosts if self.holder(self.host.policy.gone_lock(n))),
             ledger=self.disk.ledger if self.host.knows_ledger else None,
             io_beats=self.io_beats,
         )

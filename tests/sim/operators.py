@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Command
+from vipguard.model.standdown import StoodDown
 
 from .faults import End, nothing
 from .host import Host
@@ -13,36 +14,44 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 
-def _say(host: Host, word: str) -> bool:
-    """To the agent's socket; False where nobody listens."""
-    if host.node.is_replica or host.agent is None or not host.agent.running:
-        return False
-    host.agent.engine.tell(host.name, f"the operator says {word}")
-    host.agent.order(Command(word))  # type: ignore[arg-type]
-    return True
+def _say(host: Host, word: str) -> None:
+    """To the agent's socket, where somebody listens."""
+    if not host.node.is_replica and host.agent is not None and host.agent.running:
+        host.engine.tell(host.name, f"the operator says {word}")
+        host.agent.order(Command(word))
 
 
 def promote(cluster: Cluster, host: Host) -> End:
     """`vipguard promote --force`, with whatever reason."""
-    cluster.laws.histories.ordered_s[host.name] = cluster.engine.now
-    if not _say(host, "promote"):
-        del cluster.laws.histories.ordered_s[host.name]
+    _say(host, "promote")
     return nothing
 
 
 def solo(cluster: Cluster, host: Host) -> End:
     """`vipguard solo`, whether or not the others are out for sure."""
-    if _say(host, "solo") and cluster.laws.histories.solo_s is None:
-        cluster.laws.histories.solo_s = cluster.engine.now
+    _say(host, "solo")
     return nothing
+
+
+def _stand_up(host: Host) -> None:
+    """`vipguard standdown --end`."""
+    host.stood_down = None
+    _say(host, "stand-up")
 
 
 def close_by_hand(cluster: Cluster, host: Host) -> End:
-    """SET GLOBAL read_only = 1 on an open server."""
+    """SET GLOBAL read_only = 1 on an open server; its agent takes that for a word, which the operator takes back."""
     server = host.mysqld
     if server is not None and server.running and not server.stalled:
         server.set_closed(True, "another hand")
-    return nothing
+    return lambda: _stand_up(host)
+
+
+def stand_down(cluster: Cluster, host: Host) -> End:
+    """`vipguard standdown`, until its end is said."""
+    host.stood_down = StoodDown(round(cluster.engine.now), "the operator")
+    cluster.laws.stood_down(host)
+    return lambda: _stand_up(host)
 
 
 def open_by_hand(cluster: Cluster, host: Host) -> End:

@@ -12,9 +12,10 @@ from .cluster import Cluster
 from .schedule import LONG, Schedule
 
 HEALS_S = 45.0
+JOINS_S = 20.0
 FLOWS_S = 20.0
-LONG_SHARE, LONG_S = 0.012, (60.0, 900.0)
-MEDIUM_SHARE, MEDIUM_S = 0.06, (15.0, 45.0)
+LONG_SHARE, LONG_S = 0.004, (60.0, 900.0)
+MEDIUM_SHARE, MEDIUM_S = 0.05, (14.0, 40.0)
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ def build(seed: int, nodes: int | None = None, replicas: int | None = None) -> C
     silent_peer = "wait" if rng.random() < 0.25 else "open"
     durability = "lossless" if rng.random() < 0.3 else "async"
     fence = Fence(command="power-off", required=rng.random() < 0.5) if rng.random() < 0.15 else None
-    drawn = 3 if rng.random() < 0.3 else 2, rng.choice((0, 0, 0, 1, 2))
+    drawn = 3 if rng.random() < 0.2 else 2, rng.choice((0, 0, 0, 0, 0, 1, 2))
     beats, witness = rng.random() < 0.85, rng.random() < 0.95
     return Cluster(
         seed,
@@ -64,6 +65,9 @@ def play(seed: int, cluster: Cluster | None = None) -> Outcome:
     if not cluster.run_until_healthy(HEALS_S + schedule.staged_s):
         return _waiting(cluster, "no writer")
     cluster.run(rng.uniform(0.5, 2.0))
+    cluster.engine.run(cluster.engine.now + JOINS_S, lambda: liveness.whole(cluster))
+    if not liveness.whole(cluster):
+        raise Stuck(f"a node does not join again: {liveness.verdicts(cluster)}")
     before = len(cluster.clients[0].acknowledged)
     until_s = cluster.engine.now + FLOWS_S
     while len(cluster.clients[0].acknowledged) == before and cluster.engine.now < until_s:
@@ -87,16 +91,17 @@ def _draw(schedule: Schedule, rng: random.Random) -> float:
         return lasts_s + rng.uniform(5.0, 20.0)
     if kind < LONG_SHARE + MEDIUM_SHARE:
         lasts_s = rng.uniform(*MEDIUM_S)
-        for _ in range(rng.randint(1, 3)):
+        schedule.order(rng.uniform(0.0, 2.0), lasts_s, LONG)
+        for _ in range(rng.randint(0, 2)):
             schedule.order(rng.uniform(0.0, 10.0), rng.uniform(lasts_s / 2, lasts_s))
         for _ in range(rng.randint(1, 5)):
             schedule.order(rng.uniform(0.0, lasts_s + 10.0))
         return lasts_s + rng.uniform(5.0, 20.0)
     count = 1 if rng.random() < 0.3 else rng.randint(8, 20) if rng.random() < 0.2 else rng.randint(2, 7)
-    faults_s = rng.uniform(2.0, 20.0)
+    faults_s = rng.uniform(1.0, 14.0)
     for _ in range(count):
         schedule.order(rng.uniform(0.0, faults_s))
-    return faults_s + rng.uniform(0.0, 10.0)
+    return faults_s + rng.uniform(0.0, 5.0)
 
 
 def _waiting(cluster: Cluster, what: str) -> Outcome:

@@ -52,11 +52,22 @@ from .operators import (
     order_move,
     promote,
     solo,
+    stand_down,
     stop_both,
     stop_io,
     stop_sql,
 )
-from .sequences import STAGED_S, cut_pair_staged, isolate_staged, late_guard, refuse_one_way, retake_alone
+from .sequences import (
+    STAGED_S,
+    away,
+    cut_pair_staged,
+    isolate_staged,
+    late_guard,
+    leave_unguarded,
+    pause_in_a_cut,
+    refuse_one_way,
+    retake_alone,
+)
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -72,13 +83,14 @@ RARE: tuple[Fault, ...] = (
     stop_mysqld, lose_socket, slow_mysqld, restart_agent, respawn_keepalived, cut_pair, cut_pair_staged, cut_sql,
     cut_vrrp, cut_pings, one_way, witness_down, cut_witness, lossy, slow_network, blind, late_workers, block_close,
     full_disk, stall_disk, hang_in_the_kernel, refuse_pair, refuse_one_way, late_guard, retake_alone, fatal_io,
-    io_gives_up, slow_apply, stop_io, stop_sql, stop_both, open_by_hand, close_by_hand, promote, solo,
+    pause_in_a_cut, away, io_gives_up, slow_apply, stop_io, stop_sql, stop_both, open_by_hand, close_by_hand, promote,
+    solo, stand_down, leave_unguarded, leave_unguarded,
 )  # fmt: skip
 #: what may last for minutes
 LONG: tuple[Fault, ...] = (
     isolate, isolate_staged, link_down, cut_pair, cut_pair_staged, cut_sql, cut_vrrp, refuse_pair, refuse_one_way,
     pause_host, power_off, stop_agent, kill_agent, hang_mysqld, stall_disk, blind, stop_io, stop_sql, stop_both,
-    fatal_io, witness_down,
+    fatal_io, witness_down, away, away,
 )  # fmt: skip
 
 
@@ -139,3 +151,10 @@ class Schedule:
             host.start_agent()
             host.start_keepalived()
         self.engine.tell("FAULT", "all is mended")
+        self._watch_power()
+
+    def _watch_power(self) -> None:
+        """Who is fenced by an order that was under way is switched on again."""
+        for host in self.cluster.hosts.values():
+            host.boot()
+        self.engine.at(5.0, self._watch_power)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .faults import End, cut_pair, isolate, link_down, nothing, refuse_pair
+from .faults import (
+    End,
+    cut_pair,
+    cut_sql,
+    isolate,
+    kill_agent,
+    link_down,
+    nothing,
+    pause_host,
+    refuse_pair,
+    shut_keepalived,
+    stop_agent,
+    stop_keepalived,
+)
 from .host import Host
 from .network import CLIENT, WITNESS
 
@@ -85,6 +98,61 @@ def late_guard(cluster: Cluster, host: Host) -> End:
     return end
 
 
+def pause_in_a_cut(cluster: Cluster, host: Host) -> End:
+    """Cut off, and its host stands still meanwhile; either ends before the other."""
+    engine = cluster.engine
+    ends = [isolate(cluster, host), pause_host(cluster, host)]
+    if engine.chance(0.5):
+        ends.reverse()
+
+    def end() -> None:
+        ends[0]()
+        engine.at(engine.between(0.0, 2.0), ends[1])
+
+    return end
+
+
+def leave_unguarded(cluster: Cluster, host: Host) -> End:
+    """Its guard is gone, and then the VIP leaves it: whoever takes over has to close it."""
+    engine = cluster.engine
+    end, on = engine.rng.choice((stop_agent, kill_agent))(cluster, host), [True]
+    then = engine.rng.choice((shut_keepalived, stop_keepalived))
+
+    def leave() -> None:
+        if on:
+            then(cluster, host)
+
+    engine.at(engine.between(0.0, 1.0), leave)
+
+    def both() -> None:
+        on.clear()
+        end()
+        if host.keepalived is not None and host.keepalived.stopped:
+            host.keepalived.cont()
+        host.start_keepalived()
+
+    return both
+
+
+def away(cluster: Cluster, host: Host) -> End:
+    """Another candidate is out of it for a while; as it comes back the writer is lost."""
+    engine = cluster.engine
+    others = [other for other in cluster.hosts.values() if other is not host and not other.node.is_replica]
+    if not others:
+        return nothing
+    out = engine.rng.choice((isolate, pause_host, cut_sql, stop_agent, link_down))
+    back = out(cluster, engine.rng.choice(others))
+
+    def end() -> None:
+        for writer in cluster.laws.writers()[:1]:
+            engine.tell("FAULT", f"power_off {writer.name}")
+            writer.power_off()
+            engine.at(engine.between(8.0, 20.0), writer.boot)
+        engine.at(engine.between(0.0, 1.0), back)
+
+    return end
+
+
 def retake_alone(cluster: Cluster, host: Host) -> End:
     """The others are cut off, and the writer stands still for a moment, closes and opens again, more than once."""
     engine = cluster.engine
@@ -92,14 +160,20 @@ def retake_alone(cluster: Cluster, host: Host) -> End:
     if host.node.is_replica:
         return nothing
     ends = [isolate(cluster, other) for other in candidates]
-    at_s = 0.3
+    at_s, on = 0.3, [True]
+
+    def stand_still() -> None:
+        if on:
+            host.pause()
+
     for _ in range(engine.rng.randint(1, 3)):
         lasts_s = engine.between(0.55, 2.5)
-        engine.at(at_s, host.pause)
+        engine.at(at_s, stand_still)
         engine.at(at_s + lasts_s, host.unpause)
         at_s += lasts_s + engine.between(1.0, 4.0)
 
     def end() -> None:
+        on.clear()
         for one in ends:
             one()
 

@@ -16,7 +16,7 @@ from sim.laws import Broken
 from sim.run import build, play
 from sim.schedule import COMMON, RARE, Schedule
 
-from vipguard.agent import step
+from vipguard.agent import contact, step
 from vipguard.model import effect as do
 from vipguard.model.policy import MARIADB, MYSQL, Limits
 from vipguard.notify import takeover
@@ -196,6 +196,7 @@ def _kill_the_writer_of_a_slow_standby(cluster: Cluster) -> None:
 
 def _no_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "_close", _never)
+    monkeypatch.setattr(contact, "keep", _never)  # nor may the server close itself
 
 
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from healthy import POLICY
 
-from vipguard.agent.draft import Draft
+from vipguard.agent.draft import UNSHOWN, Draft
 from vipguard.agent.world import begin
 from vipguard.model.changed import replace
 from vipguard.model.memory import Memory
@@ -39,3 +39,12 @@ def test_a_draft_looks_once_at_each_state_of_its_world() -> None:
     draft.set(outside_s=6.0)
     assert draft.sight.outside_s == 6.0
     assert first.outside_s is None
+
+
+def test_no_sight_shows_what_a_draft_changes_without_looking_anew() -> None:
+    changes = {name: object() for name in UNSHOWN}
+    assert dataclasses.replace(WORLD, **changes).sight(6.0) == WORLD.sight(6.0)
+    draft = Draft(WORLD, 6.0)
+    first = draft.sight
+    draft.set(ticks=WORLD.ticks + 1)
+    assert draft.sight is first

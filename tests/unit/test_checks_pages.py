@@ -10,7 +10,7 @@ import pytest
 
 from vipguard.checks import CHECKS, reader, writer
 from vipguard.cli.check import NAMES
-from vipguard.notify import follow, handback, rejoin, relay, replicas, semi_sync, silent, takeover
+from vipguard.notify import follow, handback, refused, rejoin, relay, replicas, semi_sync, silent, takeover
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RULES = (DOCS / "rules.md").read_text()
@@ -58,7 +58,7 @@ def test_every_reason_to_close_is_in_the_manual_and_no_other() -> None:
 
 
 def test_every_step_and_refusal_of_a_takeover_is_in_the_manual_and_no_other() -> None:
-    said = [_said_by(module, "Due", "refuse") for module in (takeover, silent, semi_sync, replicas)]
+    said = [_said_by(module, "Due", "refuse") for module in (takeover, refused, silent, semi_sync, replicas)]
     assert _section("The steps of a takeover") == set().union(*said)
 
 

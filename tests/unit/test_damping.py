@@ -261,7 +261,7 @@ def test_a_holder_that_dies_within_the_block_is_followed_at_once() -> None:
     core.wait(1.0)
     core.go()
     assert rule(core) == "candidate-ready" and core.track == "1"
-    core.peer = None
+    core.peer, core.gone = None, frozenset({"db2"})
     core.wait(0.1)
     core.move_vip(True)
     core.go(do.Open)

@@ -408,16 +408,22 @@ def third(agent: Core, answer: Answer, age_s: float = 0.0) -> None:
     ("answer", "age_s", "seen"),
     [
         (Answer.ANSWERED, 0.0, True),
-        (Answer.ABSENT, 0.0, True),
+        (Answer.ABSENT, 0.0, False),
         (Answer.ANSWERED, 0.2, False),
         (Answer.SILENT, 0.0, False),
         (Answer.BLIND, 0.0, False),
     ],
 )
+@pytest.mark.parametrize("gone", [False, True], ids=["", "gone-by-its-agent"])
 def test_a_candidate_that_is_out_of_sight_may_be_about_to_write(
-    answer: Answer, age_s: float, seen: bool
+    answer: Answer, age_s: float, seen: bool, gone: bool
 ) -> None:
+    """A refusal is one, too, unless its own agent says here that its server is gone."""
     agent = beating()
+    server = agent.world.server
+    assert server is not None and server.facts is not None
+    said = frozenset({"db3"}) if gone else frozenset[str]()
+    agent.world = replace(agent.world, server=replace(server, facts=replace(server.facts, gone=said)))
     agent.world = replace(agent.world, policy=THIRD)
     agent.world = replace(
         agent.world,
@@ -425,7 +431,7 @@ def test_a_candidate_that_is_out_of_sight_may_be_about_to_write(
     )
     third(agent, answer, age_s)
     draft = deciding.Draft(agent.world, agent.now)
-    assert deciding._all_seen(draft) is seen
+    assert deciding._all_seen(draft) is (seen or gone)
 
 
 ON = SemiSync(

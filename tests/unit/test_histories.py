@@ -325,7 +325,7 @@ def absent(peer: PeerSight, answer: Answer, **changes: object) -> PeerSight:
         ("gone from the beginning", absent(healthy.PEER, Answer.ABSENT, gone_s=NOW_S - 59.9), "open", 0.1),
         ("refused, and nothing proves it", absent(healthy.PEER, Answer.ABSENT, gone_s=None), "open", 60.0),
         ("blind", absent(healthy.PEER, Answer.BLIND), "open", 60.0),
-        ("silent since", absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S - 59.9), "open", 0.9),
+        ("silent since", absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S - 59.9), "open", 1.05),
         ("silent, and gives signs of life", absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S), "open", 60.0),
         ("silent, by no time opened against", absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S - 59.9), "wait", 60.0),
         ("fenced since", absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S - 60, fenced_s=NOW_S - 50), "wait", 10.0),

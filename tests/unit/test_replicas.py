@@ -27,6 +27,7 @@ from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import Node
 from vipguard.model.sight import PeerSight, Sight
 from vipguard.notify import follow, rejoin, replicas, takeover
+from vipguard.notify.proof import Proof
 from vipguard.notify.record import Takeover
 
 THIRD = Node("db3", "10.73.0.13", 160, 3)
@@ -272,10 +273,11 @@ def test_a_candidate_that_followed_the_dead_writer_beside_this_one_is_asked_too(
     ahead = PeerSight(THIRD, replace(SERVER, facts=REPLICA_FACTS))
     policy = replace(POLICY, nodes=(*POLICY.nodes, THIRD))
     dead = replace(PEER, evidence=healthy.ABSENT)
+    gone = Proof(gone=frozenset({"db2"}))
     sight = replace(healthy.without_source(TAKER), policy=policy, peers={"db2": dead, "db3": ahead})
     arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": True, "10.73.0.13": True}
     taking = Takeover(
-        NOW_S - 0.1, "boot-1", claims={"db1": 7, "db3": 8}, arp=arp, remembered=True, opener=5, reserved=9
+        NOW_S - 0.1, "boot-1", claims={"db1": 7, "db3": 8}, arp=arp, remembered=True, opener=5, reserved=9, proof=gone
     )
     sight = replace(sight, own_claims={"db1": 7})
     assert takeover.due(taking, sight).waiting == "stop-receiving", "nothing comes from a dead source"

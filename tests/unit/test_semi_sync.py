@@ -388,7 +388,7 @@ def test_a_server_without_semi_sync_does_not_open() -> None:
 
 def test_a_takeover_that_was_given_up_leaves_no_solo_behind() -> None:
     pair = standby()
-    pair.peer = None
+    pair.peer, pair.gone = None, frozenset({"db2"})
     pair.settle(0.2)
     pair.move_vip(True)
     pair.go(do.Open)

@@ -153,7 +153,7 @@ def test_a_memory_written_for_another_reason_reserves_no_epoch() -> None:
     core = standby(BEATLESS)
     core.wait(6.0)
     keeping = core.take(do.Remember)
-    core.peer = None
+    core.peer, core.gone = None, frozenset({"db2"})
     core.wait(0.1)
     core.now += 0.01
     core.move_vip(True)

@@ -173,22 +173,40 @@ def test_a_foreign_answer_for_the_vip_holds_an_opening_against_a_silent_peer_up_
 
 
 @pytest.mark.parametrize(
-    ("answer", "arp", "expected"),
+    ("answer", "found", "expected"),
     [
         (Answer.SILENT, {}, PeerClass.SILENT),
         (Answer.BLIND, {}, PeerClass.SILENT),
-        (Answer.ABSENT, {}, PeerClass.UNSEEN),
-        (Answer.ABSENT, {"10.73.0.12": True}, PeerClass.DOWN),
-        (Answer.ABSENT, {"10.73.0.12": False}, PeerClass.SILENT),
-        (Answer.ABSENT, {"10.73.0.12": None}, PeerClass.DOWN),
+        (Answer.ABSENT, {}, PeerClass.REFUSED),
+        (Answer.SILENT, {"refused": True}, PeerClass.REFUSED),
+        (Answer.BLIND, {"refused": True}, PeerClass.REFUSED),
+        (Answer.SILENT, {"down": True}, PeerClass.DOWN),
+        (Answer.BLIND, {"down": True}, PeerClass.DOWN),
+        (Answer.ABSENT, {"down": True, "refused": True}, PeerClass.DOWN),
     ],
 )
+@pytest.mark.parametrize("there", [None, False, True])
 def test_a_peer_that_tells_nothing_is_classed_by_how_it_tells_nothing(
-    answer: Answer, arp: dict[str, bool | None], expected: PeerClass
+    answer: Answer, found: dict[str, bool], expected: PeerClass, there: bool | None
 ) -> None:
+    """One answer for its address proves nothing, and no more does none."""
     assert PEER.evidence is not None
-    peer = replace(PEER, evidence=replace(PEER.evidence, answer=answer, facts=None))
-    assert classify(peer, since_s=0.0, relation=Relation.SAME, arp=arp, vip="10.73.0.100") is expected
+    peer, arp = replace(PEER, evidence=replace(PEER.evidence, answer=answer, facts=None)), {"10.73.0.12": there}
+    assert classify(peer, since_s=0.0, relation=Relation.SAME, arp=arp, vip="10.73.0.100", **found) is expected
+
+
+def test_what_a_peer_says_now_is_newer_than_any_word_of_its_end() -> None:
+    assert PEER.evidence is not None and PEER.evidence.facts is not None
+    closed = replace(PEER.evidence, facts=replace(PEER.evidence.facts, closed=True))
+    arp, vip = {"10.73.0.100": False}, "10.73.0.100"
+    for evidence, since_s, expected in (
+        (closed, 0.0, PeerClass.CLOSED),
+        (PEER.evidence, 0.0, PeerClass.OPEN_OTHERWISE),
+        (PEER.evidence, NOW_S, PeerClass.DOWN),
+        (None, 0.0, PeerClass.DOWN),
+    ):
+        peer = replace(PEER, evidence=evidence)
+        assert classify(peer, since_s=since_s, relation=Relation.SAME, arp=arp, vip=vip, down=True) is expected
 
 
 @pytest.mark.parametrize(

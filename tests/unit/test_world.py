@@ -64,11 +64,14 @@ def test_a_tick_in_time_keeps_them() -> None:
     ("answer", "alive"),
     [(Answer.ANSWERED, True), (Answer.ABSENT, True), (Answer.SILENT, False), (Answer.BLIND, False)],
 )
-def test_an_answer_and_a_refusal_are_signs_of_a_peers_life(answer: Answer, alive: bool) -> None:
+def test_an_answer_and_a_refusal_are_signs_of_a_peers_life_and_a_refusal_is_none_of_contact(
+    answer: Answer, alive: bool
+) -> None:
+    """Whoever refuses, a firewall on this host too, it only makes a taker wait; it keeps no writer open."""
     facts = PEER_FACTS if answer is Answer.ANSWERED else None
     world = see_peer(fresh().world, "db2", ServerEvidence(answer, 10.0, 10.1, facts))
     assert (world.peers["db2"].alive_s == 10.1) is alive
-    assert (world.outside_s == 10.0) is alive
+    assert (world.outside_s == 10.0) is (answer is Answer.ANSWERED)
 
 
 def test_a_lease_counts_from_when_the_ping_was_sent_and_life_from_when_it_was_answered() -> None:

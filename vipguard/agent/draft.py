@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from ..checks import writer
 from ..model.changed import replace
 from ..model.effect import Effect, Note
 from ..model.sight import Sight
+from ..model.verdict import Standing, Verdict
 from .world import Flight, World
 
 GRACE_S = 0.3  # a worker's own bookkeeping on top of its deadline
+#: What no sight shows: a change of it alone needs no new one.
+UNSHOWN = frozenset(
+    {"verdict", "flights", "next_flight", "said", "track", "track_asked", "readers", "gap_s", "ticks", "beat_s"}
+)
 
 
 class Draft:
@@ -18,6 +24,7 @@ class Draft:
         self.orders: list[Flight] = []
         self.landed: Flight | None = None  # the flight whose report is being recorded
         self._seen: tuple[World, Sight] | None = None
+        self._judged: tuple[Sight, Standing, Verdict] | None = None
 
     @property
     def sight(self) -> Sight:
@@ -26,11 +33,20 @@ class Draft:
             self._seen = self.world, self.world.sight(self.now_s)
         return self._seen[1]
 
+    def judge(self, standing: Standing) -> Verdict:
+        """By the present sight; once for each that two ask for."""
+        sight = self.sight
+        if self._judged is None or self._judged[0] is not sight or self._judged[1] != standing:
+            self._judged = sight, standing, writer.judge(sight, standing)
+        return self._judged[2]
+
     def set(self, **changes: object) -> None:
         """The world with `changes`; the same one where they change nothing."""
         world = self.world
         if any(getattr(world, name) is not value for name, value in changes.items()):
             self.world = replace(world, **changes)
+            if self._seen is not None and self._seen[0] is world and changes.keys() <= UNSHOWN:
+                self._seen = self.world, self._seen[1]
 
     def send(self, effect: Effect) -> None:
         """Order `effect`, unless one of its key is under way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..model.effect import Effect
 from ..model.evidence import AddressEvidence, CopyEvidence, KeepalivedEvidence, ProcessId, ServerEvidence
@@ -31,10 +31,12 @@ class KeepalivedSeen:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Answers from outside: witnesses by name and peers' hosts by address, as (answered, sent); peers' adverts."""
+    """Answers from outside: witnesses by name and peers' hosts by address, as (answered, sent); peers' adverts, and the
+    priority that each sender says in them."""
 
     pings: Mapping[str, tuple[float, float]]
     adverts: Mapping[str, float]
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """`connection` holds the claim now; None when somebody else does, or the node did not answer."""
+    """`connection` holds the claim now; None when somebody else does, or the node did not answer. `gone`: who says on
+    the own server, which is claimed, that his server's process is gone."""
 
     connection: int | None
     evidence: ServerEvidence
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

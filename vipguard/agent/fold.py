@@ -25,9 +25,12 @@ from .event import (
     Tick,
     TrackSeen,
 )
+from .last_word import suspect
 from .world import Reference, Resting, Starting, World, Writing
 
 STREAM_S = 10.0  # a stream of transactions without a pause as long as this is one that had caught up
+
+LATE = 2.0  # probes: what was not looked at in time is not unanswered
 
 
 def fold(world: World, event: Event, now_s: float) -> World:
@@ -68,6 +71,8 @@ def _tick(world: World, gap_s: float, now_s: float) -> World:
     """After standing still for a whole lease nothing was observed meanwhile: no silence counts from before, and no
     worker is late because nobody was there to hear its report."""
     world = replace(world, ticks=world.ticks + 1, gap_s=gap_s)
+    if gap_s > LATE * world.policy.limits.probe_s:
+        world = replace(world, steady_s=now_s)
     if gap_s <= world.policy.limits.lease_s:
         return world
     flights = {key: replace(flight, until_s=flight.until_s + gap_s) for key, flight in world.flights.items()}
@@ -105,6 +110,7 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         return world
     world = replace(world, behind=behind.own(world, evidence))
     world = _recall(_see_process(world, evidence.facts.process))
+    world = _see_gone(world, evidence.facts, evidence.seen_at_s)
     world = _see_filtered(_keep_good_lag(world, evidence))
     return _compare(_see_maintenance(see_own(world, evidence), evidence.facts))
 
@@ -208,7 +214,8 @@ def _being_rescued(channel: Channel) -> bool:
 
 
 def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
-    """A round of a peer's server. Any answer, a refusal too, is a sign of life, as of when it was asked for."""
+    """A round of a peer's server. Any answer, a refusal too, is a sign of life, as of when it was asked for. A refusal
+    is no answer from outside: this host's own firewall could have given it."""
     peer = world.peers.get(name)
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
@@ -223,23 +230,25 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         eligible, channels = None, None
     if evidence.answer in (Answer.ANSWERED, Answer.ABSENT) or evidence.spoke:
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
+    if evidence.answer is Answer.ANSWERED:
         world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
-    seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=_gone_s(peer, evidence))
+    seen = replace(seen, before=peer.evidence, behind=lagging)
     if eligible is True and peer.eligible is not True:
         seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen})
     return _compare(_see_reference(see_writer(world, seen), seen))
 
 
-def _gone_s(peer: PeerSight, evidence: ServerEvidence) -> float | None:
-    """A server that is gone stays so until something answers there again: its host may go silent meanwhile."""
-    if evidence.answer is Answer.SILENT:
-        return peer.gone_s
-    if evidence.answer is not Answer.ABSENT:
-        return None
-    return evidence.seen_at_s if peer.gone_s is None else peer.gone_s
+def _see_gone(world: World, facts: ServerFacts, at_s: float) -> World:
+    """Whose agents say here that their servers are gone, and since when; a refusal alone says nothing."""
+    peers = dict(world.peers)
+    for name, peer in world.peers.items():
+        since_s = (at_s if peer.gone_s is None else peer.gone_s) if name in facts.gone else None
+        if since_s != peer.gone_s:
+            peers[name] = replace(peer, gone_s=since_s)
+    return replace(world, peers=peers)
 
 
 def _see_reference(world: World, peer: PeerSight) -> World:
@@ -332,7 +341,9 @@ def _hear(world: World, event: Heard) -> World:
             witnesses[address], took_s = sent_s, answered_s - sent_s
     for name, peer in peers.items():
         pinged = event.pings.get(peer.node.address)
-        advert_s = event.adverts.get(peer.node.address)
+        if (link := _link_address(world, event, peer)) is not None:
+            peers[name] = peer = replace(peer, link_address=link)
+        advert_s = event.adverts.get(peer.node.address) or event.adverts.get(peer.link_address or "")
         alive_s = max(peer.alive_s or 0.0, pinged[0] if pinged else 0.0, advert_s or 0.0)
         if alive_s > (peer.alive_s or 0.0):
             peers[name] = replace(peer, alive_s=alive_s, advert_s=advert_s if advert_s else peer.advert_s)
@@ -347,7 +358,20 @@ def _reached(world: World, asked_s: float) -> World:
     return replace(world, outside_s=max(world.outside_s or 0.0, asked_s), watching_s=watching_s)
 
 
+def _link_address(world: World, event: Heard, peer: PeerSight) -> str | None:
+    """Where the adverts of this node's priority come from, which no other node has; None where that is known."""
+    priority = peer.node.priority
+    found = [sender for sender, said in event.priorities.items() if said == priority and sender in event.adverts]
+    if not found or sum(node.priority == priority for node in world.policy.candidates) != 1:
+        return None
+    newest = max(found, key=lambda sender: event.adverts[sender])
+    others = {node.address for node in world.policy.nodes if node != peer.node}
+    return None if newest in others or newest == peer.link_address else newest
+
+
 def _exiting(world: World, process: ProcessId, now_s: float) -> World:
+    if process == suspect(world):
+        world = replace(world, process=process)
     if process != world.process:
         return world
     gone = ServerEvidence(Answer.ABSENT, now_s, now_s, reason="its process is exiting")
@@ -356,5 +380,6 @@ def _exiting(world: World, process: ProcessId, now_s: float) -> World:
 
 def see_gone(world: World, process: ProcessId, gone: ServerEvidence) -> World:
     """That server process commits nothing any more, whatever its sockets say."""
-    world = replace(world, server=gone, exited=process, exited_s=gone.seen_at_s)
+    before = world.server if world.server is not None and world.server.answered else world.server_before
+    world = replace(world, server=gone, server_before=before, exited=process, exited_s=gone.seen_at_s)
     return replace(world, silent_since_s=None, unseen_since_s=None)

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from ..act import address as act_address
@@ -13,6 +14,7 @@ from ..act import hooks, tcp, track_file
 from ..act.arp import Announcer
 from ..act.fence import fence_off
 from ..act.heartbeat import Beater
+from ..act.lease import Lease
 from ..act.ledger import write_opening
 from ..act.nft import Gate
 from ..act.peer import release_claim, take_claim
@@ -35,7 +37,8 @@ from ..model import likeness
 from ..model.evidence import AddressEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..model.policy import Node, Policy
-from ..probe import disk, duplicate
+from ..model.silence import word_s
+from ..probe import disk, duplicate, gone
 from ..probe.address import AddressWatch
 from ..probe.server import ServerProbe
 from ..session import Connector, Deadline, Session, Tls
@@ -64,17 +67,22 @@ class Hands:
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))
         self._for_source, self._for_mark = (Connector.local(policy.mysql) for _ in range(2))
-        self._for_relay, self._for_ledger = (Connector.local(policy.mysql) for _ in range(2))
+        self._for_relay, self._for_ledger, self._for_gone = (Connector.local(policy.mysql) for _ in range(3))
         self._remote = {node.name: Connector.peer(node.address, policy.mysql, tls) for node in policy.peers}
         self._signs_of, self._signs = policy, likeness.signs(policy)
         self._offers: tuple[str, ...] = ()
         self._probe = ServerProbe(Connector.local(policy.mysql), policy, self._sign)
         self._claimer = ServerProbe(Connector.local(policy.mysql), policy)
-        self._peers = {name: ServerProbe(connect, policy) for name, connect in self._remote.items()}
+        self._gone: dict[str, tuple[str, ...]] = dict.fromkeys(self._remote, ())
+        self._peers = {
+            name: ServerProbe(connect, policy, partial(self._gone.__getitem__, name), word_s(policy))
+            for name, connect in self._remote.items()
+        }
         self._disk, self._pen = disk.DiskWatch(), Pen()
         self._opener: Opener | None = None
         self._beater = Beater(Connector.local(policy.mysql))
         self._closers: list[Session] = []  # made before the clients are cut
+        self._lease = Lease(Connector.local(policy.mysql))
         self._announced, self._remembered_s = 0, cast("float | None", None)
         self._gate = Gate(policy.cluster, policy.vip.ip)
         self.readers = ReaderHands(lambda: self.policy)
@@ -111,6 +119,7 @@ class Hands:
     def probe_peer(self, effect: do.ProbePeer) -> ServerEvidence:
         if effect.after_s:
             time.sleep(effect.after_s)
+        self._gone[effect.node] = (self.policy.gone_lock(self.policy.node),) if effect.gone else ()
         return self._peers[effect.node].look(effect.deadline_s, self._now, channels=effect.channels)
 
     def probe_disk(self, effect: do.ProbeDisk) -> object:
@@ -128,8 +137,18 @@ class Hands:
     def find_duplicate(self, effect: do.FindDuplicate) -> tuple[str, ...] | None:
         return duplicate.ask_arp(self.policy.vip.interface, self.policy.vip.ip, effect.wait_s)
 
+    def ask_gone(self, effect: do.AskGone) -> frozenset[str]:
+        if effect.after_s:
+            time.sleep(effect.after_s)
+        deadline = Deadline(effect.deadline_s)
+        with contextlib.closing(self._for_gone(deadline)) as session:
+            return gone.ask(session, self.policy, effect.peers, deadline)
+
     def claim(self, effect: do.Claim) -> Claimed:
-        """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim."""
+        """The claim lives in the session that looks at the node, so that one dropped session shows as a lost claim.
+        Who claims has a server that lives: what was said of it there ends before."""
+        if effect.node in self._gone:
+            self._gone[effect.node] = ()
         prober = self._claimer if effect.node == self.policy.node else self._peers[effect.node]
         deadline = Deadline(effect.deadline_s)
         before = prober.look(deadline.remaining(), self._now, channels=False)
@@ -139,8 +158,12 @@ class Hands:
         granted = take_claim(session, self.policy.claim_lock, deadline)
         after = prober.look(deadline.remaining(), self._now)
         facts = after.facts
-        held = granted and facts is not None and facts.claim_lock == facts.connection_id
-        return Claimed(facts.connection_id if held and facts else None, after)
+        if not granted or facts is None or facts.claim_lock != facts.connection_id:
+            return Claimed(None, after)
+        told, session = frozenset[str](), prober.session
+        if effect.node == self.policy.node and session is not None:
+            told = gone.ask(session, self.policy, facts.gone & self._gone.keys(), deadline)
+        return Claimed(facts.connection_id, after, told)
 
     def release(self, effect: do.Release) -> None:
         if effect.node == self.policy.node:
@@ -313,6 +336,12 @@ class Hands:
             _log.warning("closed", rule="sessions-left", left=result.left)
         return do.Closed(result.gtid, result.killed)
 
+    def arm_close(self, effect: do.ArmClose) -> None:
+        self._lease.arm(lambda: effect.until_s - self._now(), Deadline(effect.deadline_s))
+
+    def disarm_close(self, effect: do.Effect) -> None:
+        self._lease.disarm(Deadline(effect.deadline_s))
+
     def kill_server(self, effect: do.KillServer) -> None:
         if not kill_server(effect.process, effect.deadline_s):
             raise CouldNotDo(
@@ -365,6 +394,7 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Look: Hands.look,
     do.AskArp: Hands.ask_arp,
     do.FindDuplicate: Hands.find_duplicate,
+    do.AskGone: Hands.ask_gone,
     do.Claim: Hands.claim,
     do.Release: Hands.release,
     do.ClosePeer: Hands.close_peer,
@@ -389,6 +419,8 @@ _HOW: dict[type, Callable[[Hands, Any], object]] = {
     do.Announce: Hands.announce,
     do.PrepareClose: Hands.prepare_close,
     do.CloseServer: Hands.close_server,
+    do.ArmClose: Hands.arm_close,
+    do.DisarmClose: Hands.disarm_close,
     do.KillServer: Hands.kill_server,
     do.RunHooks: Hands.run_hooks,
     do.RemoveVip: Hands.remove_vip,

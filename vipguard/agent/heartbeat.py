@@ -80,12 +80,14 @@ def _receives(draft: Draft, peer: PeerSight) -> bool:
 
 
 def _all_seen(draft: Draft) -> bool:
-    """A candidate that is out of sight may be about to write; a server that is not there is not."""
+    """A candidate that is out of sight may be about to write; one whose agent says that its server is gone is not."""
+    own = draft.world.server.facts if draft.world.server else None
+    gone = own.gone if own is not None else frozenset()
     for peer in draft.world.rivals.values():
         seen = peer.evidence
         fresh = seen is not None and draft.now_s - seen.seen_at_s <= draft.world.policy.limits.probe_s + NEWS_S
-        there = seen is not None and seen.answer in (Answer.ANSWERED, Answer.ABSENT)
-        if not peer.out and not (fresh and there):
+        there = seen is not None and seen.answer is Answer.ANSWERED
+        if not peer.out and peer.node.name not in gone and not (fresh and there):
             return False
     return True
 

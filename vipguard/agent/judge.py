@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..checks import writer
 from ..model.effect import ResetClients, WriteTrack
 from ..model.verdict import Eligibility, Standing, Verdict
 from . import damping
@@ -24,7 +23,7 @@ def judge(draft: Draft) -> None:
     (law 3)."""
     world = draft.world
     sight = draft.sight
-    verdict = writer.judge(sight, _standing(world))
+    verdict = draft.judge(_standing(world))
     _tell(draft, world.verdict, verdict)
     damping.watch(draft, sight, verdict)
     draft.set(verdict=verdict)

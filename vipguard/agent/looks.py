@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..checks import writer
 from ..model.effect import ProbeDisk, ProbePeer, ProbeServer
 from ..model.evidence import Answer
-from . import readers
+from . import last_word, readers
 from .draft import Draft
 from .world import Starting, probing
 
@@ -19,12 +19,12 @@ def look(draft: Draft) -> None:
     candidate = world.may_open and world.verdict is not None and world.verdict.standing == "candidate"
     fit = candidate and not isinstance(world.phase, Starting) and writer.fit(draft.sight)
     draft.send(ProbeServer(limits.deadline_s, fit, readers.offered(draft)))
-    busy = probing(world)
+    busy, said = probing(world), last_word.is_gone(world)
     for index, name in enumerate(world.peers):
         if name not in busy:
             channels = (world.ticks + index) % PEER_CHANNELS_TICKS == 0 or world.peers[name].eligible is None
             channels = channels or world.policy.lossless  # is it there, and near?
-            draft.send(ProbePeer(limits.deadline_s, name, channels))
+            draft.send(ProbePeer(limits.deadline_s, name, channels, gone=said))
     look_at_disk(draft)
 
 

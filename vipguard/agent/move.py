@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..model.effect import DropOpener, PrepareClose, PrepareOpen, ProbePeer, ResetClients, ShutGate
 from ..model.evidence import Answer
 from ..notify import switchover
+from ..notify.proof import Proof
 from ..notify.takeover import Takeover, due_before_the_vip, reserve
 from . import phases
 from .draft import Draft
@@ -115,7 +116,7 @@ def invited(draft: Draft) -> None:
     assert isinstance(phase, Invited)
     if sight.vip_here:
         draft.note("takeover-begins", "switchover", epoch=phase.takeover.reserved or sight.highest_epoch + 1)
-        takeover = replace(phase.takeover, began_s=draft.now_s, arp={}, arp_s=0.0)
+        takeover = replace(phase.takeover, began_s=draft.now_s, arp={}, arp_s=0.0, proof=Proof())
         draft.set(phase=Taking(takeover, "begin", draft.now_s), declined=True)
         return
     why = switchover.why_leave(phase.takeover, phase.since_s, sight)

@@ -10,13 +10,16 @@ from dataclasses import replace
 
 from ..model.effect import (
     Announce,
+    ArmClose,
     AskArp,
+    AskGone,
     Beat,
     Care,
     Claim,
     Closed,
     ClosePeer,
     CloseServer,
+    DisarmClose,
     Drain,
     DropOpener,
     Effect,
@@ -54,8 +57,9 @@ from ..model.effect import (
 )
 from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
+from ..notify import proof
 from ..notify.takeover import Takeover
-from . import duplicate, hooks, ledger, move, phases, readers, standdown
+from . import duplicate, hooks, ledger, move, phases, proofs, readers, standdown
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -235,7 +239,10 @@ def _taken_step(draft: Draft, did: Did) -> None:
             draft.world = see_peer(draft.world, effect.node, result)
         case AskArp(), Mapping():
             if (takeover := _takeover(draft)) is not None:
-                _record(draft, arp={**takeover.arp, **result}, arp_s=draft.now_s)
+                known = proof.asked_link(takeover.proof, result, draft.world.policy.vip.ip, draft.now_s)
+                _record(draft, arp={**takeover.arp, **result}, arp_s=draft.now_s, proof=known)
+        case AskGone(), frozenset():
+            _asked_gone(draft, result)
         case FindDuplicate(), tuple():
             duplicate.found(draft, result)
         case PrepareOpen(), Prepared():
@@ -261,6 +268,13 @@ def _taken_step(draft: Draft, did: Did) -> None:
             pass
 
 
+def _asked_gone(draft: Draft, names: frozenset[str]) -> None:
+    takeover, landed = _takeover(draft), draft.landed
+    if takeover is not None and landed is not None:
+        claimed = takeover.claimed_s is not None and landed.since_s >= takeover.claimed_s
+        _record(draft, proof=proof.asked_gone(takeover.proof, names, claimed))
+
+
 def _claimed(draft: Draft, node: str, result: Claimed) -> None:
     if node == draft.world.policy.node:
         draft.world = see_server(draft.world, result.evidence)
@@ -272,7 +286,10 @@ def _claimed(draft: Draft, node: str, result: Claimed) -> None:
         if takeover is None:
             draft.send(Release(0.5, node))
             return
-        _record(draft, claims={**takeover.claims, node: result.connection})
+        own = node == draft.world.policy.node
+        claimed_s = draft.now_s if own else takeover.claimed_s
+        known = proof.asked_gone(takeover.proof, result.gone, claimed=True) if own else takeover.proof
+        _record(draft, claims={**takeover.claims, node: result.connection}, claimed_s=claimed_s, proof=known)
     elif result.evidence.answered:
         _record(draft, failed=("claim-denied", f"another node holds the claim on {node}"))
 
@@ -320,6 +337,13 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
             draft.say("open-lock", "open-lock-not-regained", "warning", reason=failure.text)
         case RunHooks():
             _record(draft, **hooks.ended(draft, effect, failure))
+        case ArmClose() | DisarmClose():
+            draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
+        case AskGone():
+            draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
+            _asked_gone(draft, frozenset())
+        case Claim() if proofs.gone(draft, effect.node):
+            draft.say(f"failed:{effect.key}", "not-yet", "debug", reason=failure.text)
         case FencePeer():
             draft.note("fenced", "fence-failed", "error", node=effect.node, reason=failure.text)
             if isinstance(phase, Taking):

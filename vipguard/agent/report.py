@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..checks import CHECKS, lag, stall
-from ..model.evidence import ServerFacts
+from ..model.evidence import Answer, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
 from ..model.sight import PeerSight, Sight, is_writer
@@ -130,6 +130,14 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
     }
 
 
+def _peers_server(peer: PeerSight) -> str | None:
+    """Absent by its own agent's word; it refuses this node alone, as far as is known, where nobody says so."""
+    if peer.evidence is None:
+        return None
+    refused = peer.evidence.answer is Answer.ABSENT
+    return "refusing" if refused and peer.gone_s is None else peer.evidence.answer.value
+
+
 def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
     seen = peer.evidence
     facts = seen.facts if seen else None
@@ -141,7 +149,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "address": peer.node.address,
         "role": peer.node.role,
         "priority": peer.node.priority,
-        "server": seen.answer.value if seen else None,
+        "server": _peers_server(peer),
         "reason": seen.reason if seen else "",
         "version": f"{facts.flavor} {facts.version}" if facts else None,
         "vrrp": "MASTER" if master else None,

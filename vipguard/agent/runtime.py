@@ -20,13 +20,14 @@ from .. import __version__
 from ..errors import CouldNotDo
 from ..log import get_logger
 from ..model.effect import Note
+from ..model.evidence import Answer
 from ..model.policy import Policy
 from ..session import boottime_s
 from ..state import store
 from ..state.journal import Journal
 from ..state.pen import Pen
 from ..state.recent import Recent
-from . import predecessor, readers, story
+from . import last_word, predecessor, readers, story
 from .alerts import Alerts
 from .control import Control
 from .event import Command, Did, Event, Reconfigured, Tick
@@ -120,7 +121,7 @@ class Runtime:
         """One round: wait, drain, tick when due, then the reports of the workers."""
         ready = self.watch.wait(self._timeout_s())
         now_s = self.now()
-        events: list[Event] = self.watch.exiting(self.world.process) if self._watches_process() else []
+        events: list[Event] = self.watch.exiting(last_word.suspect(self.world)) if self._watches_process() else []
         due_s = min(self._wake_at_s, self._tick_s + self.world.policy.limits.probe_s)
         if not ready and not events and now_s < due_s:
             return  # nine turns of ten: nothing but the look at the server's process
@@ -149,7 +150,8 @@ class Runtime:
     def _watches_process(self) -> bool:
         serves = any(state.seen.here for state in self.world.readers.values())
         acts = isinstance(self.world.phase, Writing | Taking | Closing | Handing)
-        return self.world.process_lives and (acts or serves)
+        absent = self.world.server is not None and self.world.server.answer is Answer.ABSENT
+        return last_word.suspect(self.world) is not None and (acts or serves or absent)
 
     def _steps(self, events: list[Event]) -> None:
         for event in events:

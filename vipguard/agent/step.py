@@ -19,17 +19,20 @@ from ..notify.handback import why_close
 from ..notify.semi_sync import care
 from ..notify.takeover import Takeover, due
 from . import (
+    contact,
     duplicate,
     heartbeat,
     inherited,
     joining,
     judge,
+    last_word,
     ledger,
     looks,
     move,
     orders,
     outcome,
     phases,
+    proofs,
     readers,
     semi_sync,
     standdown,
@@ -51,12 +54,14 @@ def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight,
     phases.see_legit(draft)
     move.forget(draft)
     _advance(draft)
+    contact.keep(draft, event)
     judge.judge(draft)
     readers.keep(draft)
     joining.join(draft)
     semi_sync.keep(draft)
     ledger.keep(draft)
     heartbeat.keep(draft, event)
+    last_word.keep(draft)
     if isinstance(event, Tick):
         orders.keep(draft)
         duplicate.keep(draft)
@@ -209,6 +214,7 @@ def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
         return  # it may start what must stand before the opening; its deadline bounds it
     if "Open" in draft.world.flights:
         return  # its row, seen here or on a peer that follows already, is no other node's; what is shows when it writes
+    phase = proofs.keep(draft, phase)
     now = due(phase.takeover, sight)
     if now.refuse:
         phases.abandon(draft, now.waiting, now.text)
@@ -243,7 +249,7 @@ def _writing(draft: Draft) -> None:
         draft.say("kill", "hung-server", "warning", hang_s=world.policy.limits.hang_s)
         draft.send(KillServer(1.0, world.process))
         return
-    unfit = writer.judge(sight, "holder")
+    unfit = draft.judge("holder")
     facts = world.server.facts if world.server else None
     if unfit.rule == "holder-disk-stalled" and world.process is not None and not (facts and facts.closed):
         draft.say("kill", "disk-stalled", "warning", text=unfit.text)
@@ -254,7 +260,10 @@ def _writing(draft: Draft) -> None:
         return
     if facts is None or world.server is None or world.server.asked_at_s < phase.since_s:
         return
-    if (facts.closed or facts.half_closed) and standdown.found_closed(draft, phase, facts):
+    if (facts.closed or facts.half_closed) and contact.closed_itself(draft):
+        if facts.closed:  # else that close still waits for what is being written
+            phases.rest(draft, "found-closed", "closed-by-its-lease")
+    elif (facts.closed or facts.half_closed) and standdown.found_closed(draft, phase, facts):
         if draft.world.stood_down is not None:
             text = f"somebody closed the server ({draft.world.stood_down.reason}), so it stays closed"
             _close(draft, standdown.RULE, text)

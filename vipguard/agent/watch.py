@@ -56,6 +56,7 @@ class Watch:
         self._reach = self._reaching(policy)
         self._seen = KeepalivedEvidence()
         self._heard: dict[str, float] = {}
+        self._priorities: dict[str, int] = {}
         self._ignored: set[str] = set()
         self.epoll = select.epoll()
         for watcher in (self._fifo, self._address, self._keepalived):
@@ -113,7 +114,7 @@ class Watch:
         return [
             *self._addresses(),  # a look that failed is made again
             KeepalivedSeen(keepalived),
-            Heard(answers, self._heard),
+            Heard(answers, self._heard, self._priorities),
             TrackSeen(track_file.read(self.policy.paths.track_file)),
             CopySeen(mark.look(self.policy.paths.copy_mark)),
             StoodDownSeen(standdown.look(self.policy.paths.stood_down)),
@@ -152,6 +153,8 @@ class Watch:
             state, at_s = said[-1], self._now()
         adverts = self._adverts.drain()
         self._heard = {sender: heard_s for sender, (heard_s, _) in adverts.heard.items()}
+        spoken = {sender: priority for sender, (_, priority) in adverts.heard.items() if priority}
+        self._priorities = {s: p for s, p in (self._priorities | spoken).items() if s in self._heard}
         self._seen = KeepalivedEvidence(
             alive=self._keepalived.look(),
             hung_up=seen.hung_up,

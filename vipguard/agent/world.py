@@ -24,6 +24,7 @@ from ..model.memory import KeptClean, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
+from ..model.silence import NOTICED, silence_s
 from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
@@ -169,6 +170,10 @@ class World:
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
     row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
     had ended, `beat_gtid`: what the server had when it was asked first after that.
+    `steady_s`: since when its ticks come in time; `armed_s`: when the server will close itself, by order;
+    `ordered_s`: the same of the last order, called off or not.
+    `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
+    last said to anybody.
     `stood_down`: somebody's word that the server is to stay closed; `word_due`: it, or its end, is the agent's own and
     not on the disk yet.
     `readers`: the reader addresses that it looks after, by name; `wrote_s`: when this server process was last the
@@ -234,6 +239,11 @@ class World:
     verdict: Verdict | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, ReaderState] = field(default_factory=dict)
+    steady_s: float = 0.0
+    armed_s: float | None = None
+    ordered_s: float | None = None
+    gone_to: frozenset[str] = frozenset()
+    said_gone_s: float | None = None
     wrote_s: float | None = None
     writer_mark: str | None = None
     reference: Reference | None = None
@@ -284,6 +294,7 @@ class World:
             copying=None if self.copying is None else _unfinished(self.copying),
             receiving=self.acks.receiving,
             commits_wait_since_s=self.acks.waiting_since_s,
+            said_gone_s=self.said_gone_s,
             was_writer=self._was_writer(),
             filtered_from=self.filtered_from,
             gtid_since_s=self.gtid_since_s,
@@ -333,11 +344,19 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
     )
 
 
+def suspect_s(world: World) -> float:
+    """When the looks of a writer count as unanswered, unless somebody answers before."""
+    since_s = max(world.outside_s or 0.0, world.watching_s, world.steady_s)
+    return since_s + NOTICED * world.policy.limits.probe_s
+
+
 def wake_s(world: World, now_s: float) -> float:
     """When the agent must look again at the latest: the next tick, or a limit that ends before it."""
     limits, moments = world.policy.limits, [now_s + world.policy.limits.probe_s]
     if isinstance(world.phase, Taking | Writing):
         moments.append(max(world.outside_s or 0.0, world.watching_s) + limits.lease_s)
+    if isinstance(world.phase, Writing):
+        moments.append(suspect_s(world))
     if isinstance(world.phase, Writing) and world.keepalived.advert_left_s is not None:
         moments.append(world.keepalived.advert_left_s + ADVERTS_MISSED * world.policy.vip.advert_s)
     if world.silent_since_s is not None:
@@ -347,7 +366,7 @@ def wake_s(world: World, now_s: float) -> float:
     if world.hold_off is not None:
         moments.append(world.hold_off.until_s)
     if isinstance(world.phase, Taking):
-        margin_s = max(limits.probe_s, world.policy.vip.advert_s) + limits.lease_s + limits.close_s
+        margin_s = silence_s(world.policy)
         moments.extend(peer.alive_s + margin_s for peer in world.peers.values() if peer.alive_s is not None)
     return min((moment for moment in moments if moment > now_s), default=now_s)
 

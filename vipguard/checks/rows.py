@@ -210,11 +210,10 @@ def deaf(sight: Sight) -> Decision | None:
 
 
 def errant_transactions(sight: Sight) -> Decision | None:
-    found = errant.check(sight)
     if sight.errant is None:
-        return UNSEEN, found.text, ()
+        return UNSEEN, errant.check(sight).text, ()
     count = sight.errant.count()
-    return (NO, found.text, (("errant", count),)) if count else None
+    return (NO, errant.check(sight).text, (("errant", count),)) if count else None
 
 
 def disk_unfit(sight: Sight) -> Decision | None:

@@ -55,7 +55,7 @@ def check(at: At, policy: Policy) -> None:
 
 def _cluster(at: At, policy: Policy) -> None:
     names = [policy.claim_lock, policy.open_lock, policy.fit_lock]
-    names += [policy.move_lock(node.name) for node in policy.nodes]
+    names += [lock(node.name) for node in policy.nodes for lock in (policy.move_lock, policy.gone_lock)]
     names += [policy.read_lock(reader.name) for reader in policy.readers]
     longest = LOCK_NAME_MAX - max(map(len, names)) + len(policy.cluster)
     if not NAME.fullmatch(policy.cluster) or len(policy.cluster) > longest:

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from vipguard.lab import templates
 from vipguard.lab.cluster import Lab
-from vipguard.lab.network import Traffic
+from vipguard.lab.network import TABLE_PREFIX, Traffic
 from vipguard.lab.node import Node
 from vipguard.lab.process import Daemon
+from vipguard.lab.spec import PORT
 from vipguard.lab.wait import LabError
 
 DATA, STATE = "/var/lib/mysql", "/var/lib/vipguard"
@@ -130,6 +131,30 @@ def one_way(
 ) -> AbstractContextManager[None]:
     """What `source` sends does not reach `target`; the other direction works."""
     return lab.switch.cut(source.name, target.name, traffic=traffic, both_ways=False)
+
+
+@contextmanager
+def rejecting(lab: Lab, *, how: str = "tcp reset", adverts: bool = False) -> Iterator[None]:
+    """A firewall on each node that refuses the other nodes' connections to the server, and breaks those that there are;
+    their adverts are lost, unless `adverts`. `how` is nft's word, as "tcp reset" or "icmpx port-unreachable". The
+    client, the witness, pings and ARP pass.
+    """
+    table = f"inet {TABLE_PREFIX}rejecting"
+    vrrp = "" if adverts else " meta l4proto 112 drop\n"
+    with contextlib.ExitStack() as stack:
+        for node in lab.nodes.values():
+            others = [other.address for other in lab.nodes.values() if other is not node]
+            family = "ip6" if ":" in others[0] else "ip"
+            rules = "".join(f" {family} saddr {ip} tcp dport {PORT} reject with {how}\n" for ip in others)
+            chain = "chain refuse {\n type filter hook input priority -10;\n"
+            node.run(["nft", "-f", "-"], input=f"table {table} {{\n{chain}{vrrp}{rules}}}\n}}\n")
+            stack.callback(_forget, node, table)
+        yield
+
+
+def _forget(node: Node, table: str) -> None:
+    if node.space.alive:
+        node.run(["nft", "delete", "table", *table.split()], check=False)
 
 
 def no_witness(lab: Lab, node: Node) -> AbstractContextManager[None]:

@@ -88,6 +88,16 @@ class FindDuplicate(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AskGone(Effect):
+    """Who of `peers` says on the local server, and has said so just now, that his own server's process is gone? Asked
+    `after_s` from now."""
+
+    lane = "gone"
+    peers: tuple[str, ...]
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class OnNode(Effect):
     """The base of effects on one node's server, this node's included; each node has a worker of its own."""
 
@@ -106,16 +116,19 @@ class OnNode(Effect):
 class ProbePeer(OnNode):
     """One round of questions to a peer, `after_s` from now.
 
-    `channels` asks for its replication too, which costs twice.
+    `channels` asks for its replication too, which costs twice. `gone`: the session is to hold the lock there that says
+    that this node's own server is gone; without it, the lock is given back.
     """
 
     channels: bool = False
     after_s: float = 0.0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claim(OnNode):
-    """Take the claim lock on this node, then look at the node."""
+    """Take the claim lock on this node, then look at the node; on the own one, also at who says there that his own
+    server's process is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +313,21 @@ class CloseServer(Effect):
 
     lane = "close"
     care: Care = Care.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ArmClose(Effect):
+    """Let the local server close itself at `until_s` (CLOCK_BOOTTIME), by an order that waits in a session there."""
+
+    lane = "arm"
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmClose(Effect):
+    """Call that order off: end its session, and see it gone."""
+
+    lane = "arm"
 
 
 @dataclass(frozen=True, slots=True)

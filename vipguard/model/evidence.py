@@ -21,7 +21,7 @@ class Answer(StrEnum):
     """How a server reacted to being asked."""
 
     ANSWERED = "answered"
-    ABSENT = "absent"  # refused the connection, or has no socket: not running; its host may live
+    ABSENT = "absent"  # refused the connection, or has no socket; of a peer, a firewall may have done that
     SILENT = "silent"  # took the connection, or the packets, and said nothing before the deadline
     BLIND = "blind"  # we could not look: wrong password, missing grant or table, no descriptor, too many connections,
     # or a server that lives and is kept from answering: its tables are locked, its threads or processors all taken
@@ -142,6 +142,7 @@ class ServerFacts:
     reads: frozenset[str] = frozenset()
     certificate_until_s: float | None = None
     beats: Beats | None = None
+    gone: frozenset[str] = frozenset()
     log_dirs: tuple[str, ...] = ()
     half_closed: bool = False
     ledger: Ledger | None = None

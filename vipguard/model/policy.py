@@ -311,6 +311,10 @@ class Policy:
         """Held by an agent on its own server while it would take over, for its peers to see."""
         return f"vipguard.fit.{self.cluster}"
 
+    def gone_lock(self, node: str) -> str:
+        """Held by that node's agent on its peers' servers while the process of its own server is gone."""
+        return f"vipguard.gone.{node}.{self.cluster}"
+
     def read_lock(self, reader: str) -> str:
         """Held by an agent on its own server while it may be given that reader address."""
         return f"vipguard.read.{reader}.{self.cluster}"

@@ -28,6 +28,7 @@ from .ledger import EpochRow, Relation, relate
 from .maintenance import CLUSTER, Maintenance, of_node
 from .memory import Memory
 from .policy import MARIADB, Node, Policy
+from .silence import silence_s
 from .standdown import StoodDown
 
 OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
@@ -72,8 +73,9 @@ class PeerSight:
     `eligible`: would it take over, by its own agent's lock and by the rules that SQL can tell? None: not asked yet.
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
+    `link_address`: where its adverts come from, if not from its own address: its host on the VIP's link.
+    `gone_s`: since when its agent has been saying, on this server, that its own runs no more.
     `fit_since_s`: since when it has been `eligible` without a break.
-    `gone_s`: since when it is known that its server runs no more.
     """
 
     node: Node
@@ -86,6 +88,7 @@ class PeerSight:
     fenced_s: float | None = None
     before: ServerEvidence | None = None
     behind: Behind | None = None
+    link_address: str | None = None
     fit_since_s: float = 0.0
     gone_s: float | None = None
 
@@ -129,6 +132,7 @@ class Sight:
     `filtered_from`: a node whose newest opening this server's rows lack though its set has it.
     `was_writer`: the newest opening on this server is this node's own, of this server process.
     `commits_wait_since_s`: since when commits have been waiting for an acknowledgement while none came.
+    `said_gone_s`: when this agent last said to the others that its own server's process is gone.
     `stood_down`: somebody's word that this node's server is to stay closed.
     """
 
@@ -162,6 +166,7 @@ class Sight:
     relay: RelayEvidence | None = None
     receiving: Receiving | None = None
     commits_wait_since_s: float | None = None
+    said_gone_s: float | None = None
     was_writer: bool = False
     filtered_from: str | None = None
     stood_down: StoodDown | None = None
@@ -405,11 +410,8 @@ class Sight:
         return frozenset(sorted(lacking)[-OPENINGS_MAX:])
 
     def silent_until_s(self, peer: PeerSight) -> float:
-        """When a silent peer that is cut off has surely closed itself: since the last sign of life that could have
-        come, which is up to one interval of looking after the last one that did."""
-        limits = self.policy.limits
-        alive_s = max(self.watching_since_s, peer.alive_s or 0.0)
-        return alive_s + max(limits.probe_s, self.policy.vip.advert_s) + limits.lease_s + limits.close_s
+        """When a silent peer that is cut off has surely closed itself."""
+        return max(self.watching_since_s, peer.alive_s or 0.0) + silence_s(self.policy)
 
     @property
     def witnessed(self) -> bool:

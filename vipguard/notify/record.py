@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 
 from ..model.effect import Effect
 from ..model.gtid import GtidSet
+from .proof import Proof
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there. `reopens`: this
-    node wrote last when it began."""
+    """How far one takeover has come; `claims` maps a node to the connection that holds our claim there, `claimed_s`:
+    since when it has been held on the own server. `reopens`: this node wrote last when it began."""
 
     began_s: float
     boot_id: str
     reopens: bool = False
     claims: Mapping[str, int] = field(default_factory=dict)
+    claimed_s: float | None = None
+    proof: Proof = Proof()
     arp: Mapping[str, bool | None] = field(default_factory=dict)
     arp_s: float = 0.0
     reserved: int | None = None

@@ -31,7 +31,7 @@ def await_silent(
     if not silent or sight.promoted:
         return None
     if sight.policy.fence.command:
-        step = _fence(takeover, sight, silent, ready)
+        step = fence_off(takeover, sight, silent, ready)
         if step is not None:
             return step
     names, limits = ", ".join(peer.node.name for peer in silent), sight.policy.limits
@@ -59,8 +59,8 @@ def await_silent(
     return None
 
 
-def _fence(takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Callable[[], Due]) -> Due | None:
-    """Put every silent peer out first. None: it failed, and other ways are allowed.
+def fence_off(takeover: Takeover, sight: Sight, silent: list[PeerSight], ready: Callable[[], Due]) -> Due | None:
+    """Put every one of these peers out first. None: it failed, and other ways are allowed.
 
     Only a peer that was asked once more since the takeover began is fenced, and only by a node that a witness has
     answered since: one that is cut off itself must not put the healthy writer out by another path.

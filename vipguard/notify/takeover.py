@@ -33,7 +33,7 @@ from ..model.gtid import GtidSet
 from ..model.ledger import Opening
 from ..model.memory import KeptLag
 from ..model.sight import PeerSight, Sight
-from . import replicas
+from . import proof, refused, replicas
 from .peers import PeerClass, classify
 from .record import Due, Takeover, refuse
 from .semi_sync import settle
@@ -56,6 +56,8 @@ def classes(takeover: Takeover, sight: Sight) -> dict[str, PeerClass]:
             relation=sight.relation(peer),
             arp=takeover.arp,
             vip=sight.policy.vip.ip,
+            down=proof.of(takeover.proof, peer, sight) is not None,
+            refused=name in takeover.proof.refused,
         )
     return found
 
@@ -92,9 +94,13 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         if not all(address in takeover.arp for address in addresses):
             effects.append(AskArp(ARP_S * 10, addresses, ARP_S))
     effects += replicas.looks(takeover, sight)
+    if any(kind is PeerClass.UNSEEN and name not in takeover.claims for name, kind in found.items()):
+        effects.append(refused.ask_gone(takeover, sight))  # else a dying server's sockets would be waited for
+    own = sight.server.facts if sight.server is not None else None
+    told = own.gone if own is not None else frozenset[str]()
     for node in sight.policy.candidates:
         if node.name in takeover.claims or (
-            node.name != me and not _claimable(takeover, sight.peers[node.name])
+            node.name != me and not _claimable(takeover, sight.peers[node.name], told)
         ):
             continue
         effects.append(Claim(limits.deadline_s, node.name))
@@ -106,9 +112,12 @@ def _claim(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
     return None
 
 
-def _claimable(takeover: Takeover, peer: PeerSight) -> bool:
-    """Not one that was silent last, and not one that has refused or shut us out since this takeover began."""
+def _claimable(takeover: Takeover, peer: PeerSight, told: frozenset[str]) -> bool:
+    """Not one that was silent last, and not one that has refused or shut us out since this takeover began; nor one
+    whose server is gone by its agent's word: its sockets may live on."""
     seen = peer.evidence
+    if peer.node.name in takeover.proof.gone | (takeover.proof.hinted or frozenset()) | told:
+        return seen is not None and seen.answer is Answer.ANSWERED and seen.asked_at_s >= takeover.began_s
     if seen is None or seen.asked_at_s < takeover.began_s:
         return seen is None or seen.answer is not Answer.SILENT
     return seen.answer is Answer.ANSWERED
@@ -150,7 +159,11 @@ def _apart(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
 
 
 def _await_silent(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> Due | None:
-    return await_silent(takeover, sight, found, lambda: _make_ready(takeover, sight, found, opening=False))
+    step = refused.await_refused(takeover, sight, found) or refused.await_own_word(takeover, sight, found)
+    step = step or await_silent(takeover, sight, found, lambda: _make_ready(takeover, sight, found, opening=False))
+    if step is None or step.refuse:
+        return step
+    return replace(step, effects=(*step.effects, refused.ask_gone(takeover, sight, refused.SILENT_AGAIN_S)))
 
 
 def _make_ready(

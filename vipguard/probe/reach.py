@@ -1,7 +1,7 @@
-"""Whom does this host reach? Every witness by its own means, and the peers' hosts by ping, in one watcher.
+"""Whom does this host reach? Every witness by its own means, and the peers' hosts, in one watcher.
 
 A witness is an address, asked by ping and, where it is on the VIP's link and answers no pings, by ARP or neighbour
-solicitation; or an address with a port, asked by a TCP connect. Nothing here blocks.
+solicitation, as a peer's host is; or an address with a port, asked by a TCP connect. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import CouldNotLook
-from ..model.witness import Witness, parse
+from ..model.witness import parse
 from .knock import Knocker
 from .witness import Pinger, Pong
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .link import LinkAsker
 
 QUIET_ROUNDS = 2  # pings in a row that went unanswered before ARP is tried
+
+
+def by_link_name(host: str) -> str:
+    """What a peer's host is called that was heard on the link, and not by ping."""
+    return f"{host} on the link"
 
 
 class Reach:
@@ -43,19 +48,18 @@ class Reach:
         except ValueError as exc:
             raise CouldNotLook(f"a witness cannot be asked: {exc}") from exc
         self._pinged = [witness.name for witness in found if witness.port is None]
-        self._unanswered = dict.fromkeys(self._pinged, 0)
-        self._pinger = Pinger([*self._pinged, *hosts], now)
+        self._hosts = [host for host in hosts if host not in self._pinged]
+        self._unanswered = dict.fromkeys([*self._pinged, *self._hosts], 0)
+        self._pinger = Pinger([*self._pinged, *self._hosts], now)
         self._knocker = Knocker([witness for witness in found if witness.port is not None], now)
-        self._asker = self._link_asker(found, interface, now)
+        self._asker = self._link_asker(interface, now) if self._unanswered else None
         self._epoll = select.epoll()
         for watcher in (self._pinger, self._knocker):
             self._epoll.register(watcher.fileno(), watcher.epoll_mask)
 
     @staticmethod
-    def _link_asker(
-        found: list[Witness], interface: str | None, now: Callable[[], float]
-    ) -> LinkAsker | None:
-        if interface is None or all(witness.port is not None for witness in found):
+    def _link_asker(interface: str | None, now: Callable[[], float]) -> LinkAsker | None:
+        if interface is None:
             return None
         from .link import LinkAsker
 
@@ -76,7 +80,10 @@ class Reach:
             self._unanswered[name] += 1
 
     def drain(self) -> dict[str, Pong]:
-        """For each name that answered since the last call, its answer to the newest round. Never blocks."""
+        """For each name that answered since the last call, its answer to the newest round. Never blocks.
+
+        A host that answers on the link alone is called `by_link_name(host)`: this node is not cut off then, but a
+        switch may answer for a host that is dead."""
         answers = self._pinger.drain()
         for name in answers:
             if name in self._unanswered:
@@ -87,6 +94,10 @@ class Reach:
             answer = by_link.get(ipaddress.ip_address(name))
             if answer is not None:
                 answers[name] = max(answers.get(name, answer), answer, key=lambda pong: pong.sent_at_s)
+        for host in self._hosts if by_link else ():
+            answer = by_link.get(ipaddress.ip_address(host))
+            if answer is not None:
+                answers[by_link_name(host)] = answer
         return answers
 
     def close(self) -> None:

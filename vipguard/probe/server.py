@@ -30,7 +30,8 @@ class ServerProbe:
     """Looks at one server. Belongs to one thread; `connect` is a `Connector`, or makes a session by other means.
 
     Under lossless it asks for semi-sync and its mark as well. `signs` gives the names of locks that the session is to
-    hold, for others to see; they are asked for again whenever they change.
+    hold, for others to see; they are asked for again whenever they change. A session that holds any ends with
+    `signed_idle_s_max` seconds of idleness, where that is given: nobody is to see it when its host is gone.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class ServerProbe:
         connect: Callable[[Deadline], Session],
         policy: Policy,
         signs: Callable[[], tuple[str, ...]] = tuple,
+        signed_idle_s_max: int | None = None,
     ) -> None:
         self._connect, self._policy, self._signs = connect, policy, signs
         self._signed: tuple[str, ...] = ()
+        self._signed_idle_s_max = signed_idle_s_max
         self._session: Session | None = None
         self._dialect: Dialect = dialect_of("mariadb")
         self._statement = ""
@@ -188,6 +191,7 @@ class ServerProbe:
             reads=said.reads,
             certificate_until_s=session.certificate_until_s,
             beats=said.beats,
+            gone=said.gone,
             log_dirs=self._proof.log_dirs if self._proof is not None else (),
             ledger=self._ledger if self._has_ledger else None,
             io_beats=sum(told) if told else said.io_beats,
@@ -257,6 +261,8 @@ class ServerProbe:
         gone = [name for name in self._signed if name not in signs]
         words = [f"GET_LOCK({session.literal(name)}, 0)" for name in new]
         words += [f"RELEASE_LOCK({session.literal(name)})" for name in gone]
+        if new and self._signed_idle_s_max is not None:
+            session.ask((f"SET SESSION wait_timeout={self._signed_idle_s_max}",), deadline)
         answers = session.ask((f"SELECT {', '.join(words)}",), deadline)[0][0]
         got = {name for name, answer in zip(new, answers, strict=False) if answer == b"1"}
         self._signed = tuple(name for name in signs if name in self._signed or name in got)

@@ -38,6 +38,7 @@ class Facts:
     fit_lock: int | None
     reads: frozenset[str]
     beats: Beats | None
+    gone: frozenset[str]
     openings: str  # the ledger's fingerprint
     io_beats: int | None
     half_closed: bool
@@ -86,6 +87,11 @@ class Dialect:
 
     sessions = "SHOW PROCESSLIST"
 
+    def close_in(self, seconds: float) -> str:
+        """Closes after `seconds`, in one statement, which ends without an effect when its session is ended before."""
+        name, _, one = self.close.removeprefix("SET GLOBAL ").partition(" = ")
+        return f"SET GLOBAL {name} = IF(SLEEP({seconds:.3f}) = 0, {one}, NULL)"
+
     def open(self, until_s: float) -> str:
         """Opens, unless the server comes to it after `until_s` (seconds since 1970): then it stays closed.
 
@@ -106,6 +112,10 @@ class Dialect:
             for reader in policy.readers
         )
         told = f"CONCAT_WS(','{reads})" if reads else "''"
+        gone = ", ".join(
+            f"IF(IS_USED_LOCK({quote(policy.gone_lock(node.name))}) IS NULL, NULL, {quote(node.name)})"
+            for node in policy.nodes
+        )
         gtid = self.gtid[0] if len(self.gtid) == 1 else f"CONCAT_WS(',', {', '.join(self.gtid)})"
         name = quote(cluster)
         return (
@@ -117,7 +127,7 @@ class Dialect:
             f" AND (m.until_s IS NULL OR m.until_s > UNIX_TIMESTAMP())), CASE {moves} END,"
             f" IS_USED_LOCK({quote(policy.fit_lock)}), {told}, {heartbeat.COLUMNS if beats else heartbeat.NONE},"
             f" {ledger.fingerprint(quote, cluster) if openings else 'NULL'}, {self.io_beats}, {self.half_closed},"
-            f" {self.order}"
+            f" {self.order}, CONCAT_WS(',', {gone})"
             f" FROM (SELECT 1 AS one) AS d LEFT JOIN vipguard.epoch e ON e.cluster = {name}"
         )
 
@@ -144,6 +154,7 @@ class Dialect:
             io_beats=None if row[18] is None else int(float(row[18])),
             half_closed=row[19] == b"1",
             order=_order(_text(row[20])) if row[20] else None,
+            gone=frozenset(_text(row[21]).split(",")) if row[21] else frozenset(),
         )
 
     def own_gtid(self) -> str:

@@ -126,6 +126,15 @@ class Session:
             self.close()
             raise fault.of_any(exc, self.place) from exc
 
+    def order(self, statement: str, deadline: Deadline) -> None:
+        """Send a statement for whose answer nobody waits: nothing else can be asked in this session any more."""
+        self._wire.deadline = deadline
+        try:
+            self._wire.order(statement.encode())
+        except Exception as exc:
+            self.close()
+            raise fault.of_any(exc, self.place) from exc
+
     def columns(self, statement: str) -> tuple[str, ...]:
         """The column names of a statement that `ask` sent before."""
         return self._wire.columns(statement.encode())

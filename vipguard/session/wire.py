@@ -146,6 +146,10 @@ class Wire(Connection):
         self._send(statements)
         return [self._result_rows(statement) for statement in statements]
 
+    def order(self, statement: bytes) -> None:
+        """Only send it."""
+        self._send((statement,))
+
     def attempt_all(self, statements: Sequence[bytes]) -> list[int]:
         """The server's error number for each statement, 0 for none. All are sent at once."""
         self._send(statements)

@@ -1,0 +1,121 @@
+"""Does the simulator notice when the core is wrong? Deliberate bugs, each on a copy of vipguard of its own.
+
+`make sabotage`, or in tests/: `python -m sim.sabotage NAME…`. A bug is a patch in bugs/, without line numbers: what
+it takes away, with the lines about it, must stand in its file exactly once. Where the code has moved on it is to be
+written anew. It is caught by the first seed that breaks with it and not without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import vipguard
+
+SEEDS = 200
+TESTS = Path(__file__).parents[1]
+BUGS = Path(__file__).parent / "bugs"
+PACKAGE = Path(vipguard.__file__).parent
+
+
+class DoesNotApply(AssertionError):
+    """The text that a bug replaces is not there, or more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`edits`: file in vipguard/, what stands there, what takes its place."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """`seed` None: by none of them."""
+
+    bug: Bug
+    seed: int | None
+    what: str
+
+
+def bugs(place: Path = BUGS) -> list[Bug]:
+    """All of them, by name."""
+    return [read(file.stem, file.read_text()) for file in sorted(place.glob("*.patch"))]
+
+
+def read(name: str, patch: str) -> Bug:
+    """Of each hunk: `--- FILE`, then lines that stay (a blank before), go (-) or come (+)."""
+    edits = []
+    for hunk in patch.split("--- ")[1:]:
+        file, *lines = hunk.rstrip("\n").split("\n")
+        old = "".join(f"{line[1:]}\n" for line in lines if line[0] in " -")
+        new = "".join(f"{line[1:]}\n" for line in lines if line[0] in " +")
+        edits.append((file, old, new))
+    return Bug(name, tuple(edits))
+
+
+def apply(bug: Bug, package: Path) -> None:
+    """Break the copy in `package`."""
+    for name, old, new in bug.edits:
+        file = package / name
+        text = file.read_text()
+        found = [match.start() for match in re.finditer(f"^{re.escape(old)}", text, re.M)]
+        if len(found) != 1:
+            raise DoesNotApply(f"bugs/{bug.name}.patch does not apply to {name}, which has {len(found)} times:\n{old}")
+        file.write_text(text[: found[0]] + new + text[found[0] + len(old) :])
+
+
+def hunt(bug: Bug, seeds: range) -> Caught:
+    """The first of `seeds` that a broken copy does not survive."""
+    with tempfile.TemporaryDirectory(prefix="sabotage-") as place:
+        copy = Path(place) / "vipguard"
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        apply(bug, copy)
+        first = seeds.start
+        while first < seeds.stop:
+            seed, what = _run(Path(place), range(first, seeds.stop))
+            if seed is None:
+                break
+            if _run(PACKAGE.parent, range(seed, seed + 1))[0] is None:
+                return Caught(bug, seed, what)
+            first = seed + 1
+    return Caught(bug, None, "")
+
+
+def _run(root: Path, seeds: range) -> tuple[int | None, str]:
+    argv = [sys.executable, "-P", "-m", "sim.hunting", str(seeds.start), str(seeds.stop)]
+    env = {**os.environ, "PYTHONPATH": f"{root}:{TESTS}", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, cwd=root, timeout=3600)
+    found = json.loads(done.stdout)
+    return found["seed"], found["what"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="sim.sabotage", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", help="only these")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args(argv)
+    chosen = [bug for bug in bugs() if not args.names or bug.name in args.names]
+    missed = 0
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for caught in pool.map(lambda bug: hunt(bug, range(args.seeds)), chosen):
+            missed += caught.seed is None
+            told = f"seed {caught.seed}: {caught.what}" if caught.seed is not None else "NOT CAUGHT"
+            print(f"{caught.bug.name:<38} {told}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} deliberate bugs are caught within {args.seeds} seeds")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
