@@ -18,6 +18,7 @@ from vipguard.model.gtid import GtidSet
 from vipguard.model.maintenance import Maintenance
 from vipguard.model.policy import Node
 from vipguard.model.sight import PeerSight
+from vipguard.notify import domains
 
 AHEAD = GTIDS.union(GtidSet.parse("mariadb", "1-1-9"))
 
@@ -321,17 +322,17 @@ def test_a_target_that_does_not_answer_is_the_only_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("writers", "third", "fine"),
+    ("writers", "third", "moves"),
     [
         (0, Order(0, True, parallel=True), True),
         (2, Order(0, True, parallel=False), True),
         (2, Order(0, True, parallel=True), False),
-        (2, None, True),
+        (2, None, False),
     ],
     ids=["one domain", "nobody in parallel", "a third node in parallel", "a third node that is not seen"],
 )
-def test_the_first_move_into_the_clusters_domain_waits_for_parallel_appliers(
-    writers: int, third: Order | None, fine: bool
+def test_the_move_into_the_clusters_domain_waits_for_parallel_appliers(
+    writers: int, third: Order | None, moves: bool
 ) -> None:
     nodes = (*POLICY.nodes, Node("db3", "10.73.0.13", 0, 3, "replica"))
     peer = SEEN.peers["db2"]
@@ -346,7 +347,8 @@ def test_the_first_move_into_the_clusters_domain_waits_for_parallel_appliers(
     )
     found = {line.rule: line for line in move.examine("db2", "db1", seen, seen)}
     assert ("order" in found) is (writers != 0)
-    assert writers == 0 or found["order"].fine is fine
+    assert writers == 0 or ("goes on in it" not in found["order"].text) is moves
+    assert domains.domain(seen) == (0 if moves else writers)
 
 
 def test_maintenance_and_pause_are_told_by_the_writer() -> None:

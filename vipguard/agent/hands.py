@@ -254,8 +254,8 @@ class Hands:
 
     def prepare_open(self, effect: do.PrepareOpen) -> Prepared:
         self.drop_opener(effect)
-        domain, deadline = self.policy.mysql.gtid_domain_id, Deadline(effect.deadline_s)
-        opener = Opener.prepare(self._for_opener, self.policy.open_lock, deadline, domain)
+        deadline = Deadline(effect.deadline_s)
+        opener = Opener.prepare(self._for_opener, self.policy.open_lock, deadline, effect.domain)
         self._opener = opener
         try:
             self._gate.open()

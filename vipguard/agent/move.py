@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..model.effect import DropOpener, PrepareClose, PrepareOpen, ProbePeer, ResetClients, ShutGate
 from ..model.evidence import Answer
-from ..notify import switchover
+from ..notify import domains, switchover
 from ..notify.proof import Proof
 from ..notify.takeover import Takeover, due_before_the_vip, reserve
 from . import phases
@@ -129,7 +129,7 @@ def invited(draft: Draft) -> None:
         phases.release(draft)
         return
     if phase.takeover.opener is None:
-        draft.send(PrepareOpen(world.policy.limits.deadline_s))
+        draft.send(PrepareOpen(world.policy.limits.deadline_s, domain=domains.domain(sight)))
         return
     if not phase.shut:  # before the VIP can come: whoever came with it would be told that the server is read-only
         draft.send(ShutGate(0.5))

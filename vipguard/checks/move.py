@@ -127,23 +127,18 @@ def _lag(
 
 
 def _order(writer: str, target: str, first: Sight, second: Sight) -> list[Line]:
-    """MariaDB: the first move into the cluster's domain. Whoever applies in parallel, and has not all of the old
-    writer's yet, could apply the new writer's first."""
-    its = facts(second, writer)
-    if its is None or its.order is None or its.order.domain == first.policy.mysql.gtid_domain_id:
+    """MariaDB: the move into the cluster's domain, which waits while somebody else applies in parallel."""
+    its, domain = facts(second, writer), first.policy.mysql.gtid_domain_id
+    if its is None or its.order is None or its.order.domain == domain:
         return []
-    change = f"{writer} writes in domain {its.order.domain}, and {target} will in {first.policy.mysql.gtid_domain_id}"
-    others = [n.name for n in first.policy.nodes if n.name not in (writer, target)]
-    others += [name for name in first.replicas if name not in others]
-    for name in others:
-        seen = first.replicas[name].evidence if name in first.replicas else evidence(first, name)
-        theirs = seen.facts if seen is not None else None
-        if theirs is None or theirs.order is None:
-            change += f"; whether {name} applies in parallel is not seen"
-        elif theirs.order.parallel:
-            text = f"{name} applies in parallel: on it STOP SLAVE; SET GLOBAL slave_parallel_mode = 'none'; START SLAVE"
-            return [Line("order", f"{change}; {text}", False)]
-    return [Line("order", f"{change}; nobody else is seen to apply in parallel")]
+    others = {node.name: facts(first, node.name) for node in first.policy.nodes if node.name not in (writer, target)}
+    others |= {name: peer.facts for name, peer in first.replicas.items()}
+    said = f"{writer} writes in domain {its.order.domain}"
+    for name, theirs in others.items():
+        if theirs is None or theirs.order is None or theirs.order.parallel:
+            why = "applies in parallel" if theirs is not None and theirs.order is not None else "is not seen"
+            return [Line("order", f"{said}, and {target} goes on in it, not in {domain}: {name} {why}")]
+    return [Line("order", f"{said}, and {target} will in {domain}, as the cluster is to")]
 
 
 def _errant(target: str, theirs: ServerFacts, its: ServerFacts) -> Line:

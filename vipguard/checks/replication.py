@@ -78,8 +78,8 @@ def _order(facts: ServerFacts, sight: Sight) -> Iterator[Threads]:
     if facts.order.parallel and (other := other_domain(sight)) is not None:
         name, domain = other
         text = (
-            f"{name} writes in domain {domain}, the next writer in {sight.policy.mysql.gtid_domain_id}, and this server"
-            " applies in parallel: a move while it is behind may change the order"
+            f"{name} writes in domain {domain}, and the cluster is to in {sight.policy.mysql.gtid_domain_id}: no move"
+            " changes that as long as this server applies in parallel (vipguard doctor)"
         )
         yield Threads(Outcome.WARNING, "order-at-risk", text)
 

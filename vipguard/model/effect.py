@@ -212,10 +212,14 @@ class Drain(Effect):
 
 @dataclass(frozen=True, slots=True)
 class PrepareOpen(Effect):
-    """Make the session that will open the server, holding the open lock; `adopt` takes over an already open one."""
+    """Make the session that will open the server, holding the open lock; `adopt` takes over an already open one.
+
+    `domain`: the one that MariaDB's new sessions are to write in; None: it stays as it is.
+    """
 
     lane = "open"
     adopt: bool = False
+    domain: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from ..model.gtid import GtidSet
 from ..model.ledger import Opening
 from ..model.memory import KeptLag
 from ..model.sight import PeerSight, Sight
-from . import proof, refused, replicas
+from . import domains, proof, refused, replicas
 from .peers import PeerClass, classify
 from .record import Due, Takeover, refuse
 from .semi_sync import settle
@@ -176,7 +176,7 @@ def _make_ready(
     if not takeover.remembered:
         effects.append(reserve(takeover, sight))
     if takeover.opener is None:
-        effects.append(PrepareOpen(limits.deadline_s))
+        effects.append(PrepareOpen(limits.deadline_s, domain=domains.domain(sight)))
     hooks = (_before_open(sight, reserved),) if opening and not takeover.hooked else ()
     step = _catch_up(takeover, sight, found)
     if step is not None and step.refuse:
