@@ -124,6 +124,21 @@ def stalling(_stalling_pair: Lab) -> Iterator[Guarded]:
 
 
 @pytest.fixture(scope="module")
+def _stalling_lossless_pair(flavor: Flavor) -> Iterator[Lab]:
+    settings = {**SETTINGS, "durability": "lossless"}
+    with Lab.create(LabSpec(name=f"s{os.getpid()}-{flavor}", flavor=flavor, settings=settings)) as lab:
+        for node in lab.nodes.values():
+            faults.disk_of_its_own(node, 800)
+        yield lab.up()
+
+
+@pytest.fixture
+def stalling_lossless(_stalling_lossless_pair: Lab) -> Iterator[Guarded]:
+    """As `stalling`, with `durability = "lossless"`."""
+    yield from _watched(_stalling_lossless_pair)
+
+
+@pytest.fixture(scope="module")
 def _pair_with_replica(flavor: Flavor) -> Iterator[Lab]:
     spec = LabSpec(name=f"r{os.getpid()}-{flavor}", flavor=flavor, replicas=1, settings=SETTINGS)
     with Lab.create(spec) as lab:

@@ -164,3 +164,38 @@ def test_the_next_agent_of_a_node_whose_disk_stands_starts_and_knows_the_server(
         disk_rule(stalling, writer, "holder-healthy")
     assert not stalling.dropped_vip(writer) and not stalling.was_closed(writer)
     healthy(stalling)
+
+
+# -- lossless: the writer's commits wait for the standby's disk
+
+
+def test_a_standbys_disk_that_stands_under_lossless_lets_commits_wait_and_kills_nobody(
+    stalling_lossless: Guarded,
+) -> None:
+    guarded = stalling_lossless
+    writer, standby = guarded.writer, guarded.standby
+    with guarded.lab.client(rate=50, read_timeout_s=60) as client:
+        client.wait_acks(10)
+        with faults.stalled_disk(standby):
+            disk_rule(guarded, standby, "disk-stalled")
+            guarded.wait_said(writer, "event=commits", "rule=commits-wait", within_s=10)
+            time.sleep(3 * HANG_S)
+            assert writer.has_vip() and not guarded.said(writer, "event=kill")
+        client.wait_acks(20)
+    assert not client.seen().errors
+    nothing_lost(client, writer)
+    assert not guarded.dropped_vip(writer) and not guarded.said(standby, "event=kill")
+    healthy(guarded)
+
+
+def test_a_lossless_writer_whose_disk_stands_is_taken_over_without_a_loss(stalling_lossless: Guarded) -> None:
+    guarded = stalling_lossless
+    writer, standby = guarded.writer, guarded.standby
+    with guarded.lab.client(rate=50) as client:
+        client.wait_acks(20)
+        with faults.stalled_disk(writer):
+            guarded.wait_writer(standby)
+            assert guarded.said(writer, "event=kill", "rule=disk-stalled")
+            client.wait_acks(10)
+        nothing_lost(client, standby)
+    healthy(guarded)

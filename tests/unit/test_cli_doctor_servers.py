@@ -155,6 +155,7 @@ WRONG = [
     (_set(HERE, binlog_format="STATEMENT"), "binlog-format"),
     (_set(HERE, sync_binlog="0"), "not-durable"),
     (_set(HERE, innodb_flush_log_at_trx_commit="2"), "not-durable"),
+    (_set(HERE, thread_handling="pool-of-threads", extra_port="0"), "no-extra-port"),
     (_set(HERE, server_id="9"), "server-id-differs"),
     (_set(HERE, gtid_domain_id="1"), "gtid-domain-differs"),
     (

@@ -17,7 +17,7 @@ from ..model.gtid import GtidSet
 from ..model.ledger import Opening
 from ..model.policy import MARIADB
 from ..session import Deadline, Denied, Session, dialect_of, ledger
-from ..session.process import is_exiting, stat_fields
+from ..session.process import is_done, is_exiting, stat_fields
 from .sessions import Row, end_and_see_gone, kill, list_sessions
 from .step import step
 
@@ -313,7 +313,7 @@ def kill_server(process: ProcessId, within_s: float) -> bool:
     finally:
         os.close(descriptor)
     deadline = Deadline(within_s)
-    while not is_exiting(process):
+    while not is_done(process):
         if deadline.expired:
             return False
         time.sleep(0.0005)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Set
 
 from ..errors import CouldNotDo
 from ..model.evidence import ProcessId
-from ..session.process import stat_fields
+from ..session.process import is_done, stat_fields
 
 _SOCK_DIAG, _BY_FAMILY, _DESTROY = 4, 20, 21
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
@@ -57,9 +57,11 @@ def reset_clients(vip_ip: str, port: int, dying: ProcessId | None = None) -> int
 
 
 def is_dying(process: ProcessId) -> bool:
-    """Flagged PF_EXITING by the kernel, and still there."""
+    """Flagged PF_EXITING by the kernel, or killed and asleep in it, and still there."""
     fields = stat_fields(process.pid)
-    return fields is not None and int(fields[19]) == process.start_ticks and bool(int(fields[6]) & _PF_EXITING)
+    if fields is None or int(fields[19]) != process.start_ticks:
+        return False
+    return bool(int(fields[6]) & _PF_EXITING) or is_done(process)
 
 
 def _sockets(sock: socket.socket, port: int, states: int, locals_: Set[Address]) -> Iterator[tuple[int, bytes]]:

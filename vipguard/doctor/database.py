@@ -111,6 +111,9 @@ def _numbers(policy: Policy, seen: ServerSeen) -> Iterator[Diagnosis]:
             text = f"{variable} = {value}: a hung source reads as fine for that many seconds"
             yield warning("server", "net-timeout", text, _render(seen), name)
             break
+    if seen.variables.get("thread_handling") == "pool-of-threads" and seen.variables.get("extra_port", "0") == "0":
+        text = "thread_handling = pool-of-threads without extra_port: with none left nobody is told from a hung server"
+        yield warning("server", "no-extra-port", text, "set extra_port and extra_max_connections", name)
     increment = int(seen.variables.get("auto_increment_increment", "1"))
     if increment < len(policy.candidates):
         text = f"auto_increment_increment = {increment} with {len(policy.candidates)} nodes that may write"

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from ..errors import Absent, Silent, VipguardError
 from ..model.evidence import ProcessId
 from ..session import Connector, Deadline, Lost, Session
-from ..session.process import is_exiting
+from ..session.process import is_done
 from ..session.wire import Row
 from ..session.working import busy, sample
 
@@ -58,7 +58,7 @@ class Proof:
     def dead(self) -> bool:
         """Is the process at the socket one that was killed and can't end, since its threads hang in the kernel?"""
         listener = self._connect.listener
-        return listener is not None and is_exiting(listener)
+        return listener is not None and is_done(listener)
 
     def seek(self, deadline: Deadline) -> tuple[str, bool, Session | None]:
         """What shows that it lives, "" when nothing does; whether it said something; the session if it gave one."""
@@ -75,7 +75,7 @@ class Proof:
             self._busy_since_s = None
             return said, True, session
         watched_s = time.monotonic() - began_s
-        if process is None or before is None or is_exiting(process):
+        if process is None or before is None or is_done(process):
             return "", False, None
         if watched_s < WATCH_S:
             time.sleep(WATCH_S - watched_s)

@@ -9,6 +9,7 @@ import struct
 from ..model.evidence import ProcessId
 
 PF_EXITING = 0x4
+KILL_PENDING = 1 << 8  # SIGKILL is number 9, its bit the eighth from 0
 
 
 def process_id(sock: socket.socket | None) -> ProcessId | None:
@@ -54,3 +55,27 @@ def is_exiting(process: ProcessId) -> bool:
     if fields is None or int(fields[19]) != process.start_ticks:
         return True
     return fields[0] in "ZXx" or bool(int(fields[6]) & PF_EXITING)
+
+
+def is_done(process: ProcessId) -> bool:
+    """Of one that was sent SIGKILL: does none of its threads run any of its code again? Each is exiting, or asleep in
+    the kernel, where it may stay for as long as a disk stands, with SIGKILL waiting for it: it wakes up to end.
+    """
+    if is_exiting(process):
+        return True
+    try:
+        threads = os.listdir(f"/proc/{process.pid}/task")
+    except OSError:
+        return True
+    return all(_is_done(f"/proc/{process.pid}/task/{thread}") for thread in threads)
+
+
+def _is_done(task: str) -> bool:
+    try:
+        with open(f"{task}/status", encoding="ascii", errors="replace") as file:
+            said = dict(line.partition(":")[::2] for line in file)
+    except OSError:
+        return True
+    state = said.get("State", "").strip()[:1]
+    pending = int(said.get("SigPnd", "0"), 16) | int(said.get("ShdPnd", "0"), 16)
+    return state in "ZX" or (state == "D" and bool(pending & KILL_PENDING))
