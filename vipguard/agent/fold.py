@@ -326,13 +326,12 @@ def _compare(world: World) -> World:
         if mine.facts is None or theirs.facts is None:
             return world
         oldest = min(oldest, mine, key=lambda seen: seen.asked_at_s)
-        if theirs.facts.gtid.contains(mine.facts.gtid) or (
-            not writers and mine.facts.gtid.contains(theirs.facts.gtid)
-        ):
+        beyond = mine.facts.gtid.minus(theirs.facts.gtid, wrote=mine.facts.server_id if writers else None)
+        if beyond.is_empty or (not writers and mine.facts.gtid.contains(theirs.facts.gtid)):
             continue
         if mine.seen_at_s > theirs.asked_at_s:
             return world
-        lacking = mine.facts.gtid.minus(theirs.facts.gtid)
+        lacking = beyond
     clean = KeptClean(world.boot_id, _own(oldest.facts)) if lacking is None and oldest.facts else None
     errant = lacking or GtidSet.empty(world.server.facts.flavor)
     return replace(world, errant=errant, compared=True, clean=clean)
