@@ -7,7 +7,6 @@ out of a law is counted by its name in `pardons.py`.
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Event
@@ -230,7 +229,7 @@ class Laws:
         lacking.opening(self, host, effect)
 
     def noted(self, host: Host, note: do.Note) -> None:
-        if note.what == "may-be-lost" and "VIPGUARD_SIM_PENDING" in os.environ:
+        if note.what == "may-be-lost":
             lacking.told(self, host, note)
 
     def reached_since_s(self, host: Host, other: Host) -> float:
