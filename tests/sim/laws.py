@@ -240,9 +240,9 @@ class Laws:
         return self._thawed_s.get(host.name, -9.0)
 
     def _decide(self) -> None:
-        """A sitting writer goes on without what a closed node that it sees has alone."""
+        """A sitting writer whose guard lives goes on without what a closed node that it sees has alone."""
         writers = self.writers()
-        if len(writers) != 1:
+        if len(writers) != 1 or not self.guards.settled(writers[0]):
             return
         writer, reign = writers[0], self.histories.open.get(writers[0].name)
         for other in self.cluster.hosts.values():
