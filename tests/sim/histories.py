@@ -10,6 +10,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .guards import THAW_S
+
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .host import Host
@@ -165,6 +167,8 @@ class Histories:
             return "promoted-by-operator"
         if any(part.reign in mine.left for mine in line):
             return "left-behind"
+        if self._just_thawed(part, line):
+            return "just-thawed"
         if not self.cluster.lossless:
             for mine in line:
                 beside_s = mine.beside.get(part.reign)
@@ -173,6 +177,16 @@ class Histories:
         elif self.solo_s is not None and all(txn.at_s > self.solo_s for txn in told):
             return "solo-by-operator"
         return None
+
+    def _just_thawed(self, part: Missing, line: list[Reign]) -> bool:
+        """Was it written in the moment in which a server went on that had stood still while another opened?"""
+        host = self.cluster.hosts[part.reign.host]
+        thawed_s = self.cluster.laws.thawed_s(host)
+        if not any(reign.began_s < thawed_s for reign in line):
+            return False
+        numbers = range(part.first, part.last + 1)
+        at_s = [txn.at_s for txn in host.disk.log if txn.source == part.reign.server_id and txn.number in numbers]
+        return bool(at_s) and all(thawed_s <= one < thawed_s + THAW_S for one in at_s)
 
     def decide(self, reign: Reign, mine: Numbers, theirs: Numbers) -> None:
         """The one writer sees a closed node that has what it lacks: from now on it goes on without that, and not the

@@ -146,6 +146,9 @@ def test_a_former_writer_that_was_away_does_not_open_without_what_was_written_me
     cluster.run(0.05)
     end()
     cluster.network.isolate(writer.name, [CLIENT])  # nobody writes there in the moment in which it goes on
+    assert writer.mysqld is not None
+    for session in [one for one in writer.mysqld.sessions.values() if not one.guard]:
+        writer.mysqld.drop(session)
     if how == "pause":
         writer.unpause()
     cluster.run(15.0)
@@ -154,7 +157,8 @@ def test_a_former_writer_that_was_away_does_not_open_without_what_was_written_me
     assert writer.agent.world.verdict.rule in ("lag-exceeded", "parked")
     standby.boot()
     cluster.run(15.0)
-    assert cluster.laws.writers() == [standby], told(cluster)
+    (again,) = cluster.laws.writers()  # both have all by then, and keepalived chooses
+    assert lacks(again, standby) == 0, told(cluster)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -234,7 +234,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
         world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
-    seen = replace(seen, before=peer.evidence, behind=lagging)
+    silent = evidence.answer in (Answer.ABSENT, Answer.SILENT)
+    seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=peer.gone_s if silent else None)
     if eligible is True and peer.eligible is not True:
         seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen})
@@ -242,13 +243,12 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
 
 
 def _see_gone(world: World, facts: ServerFacts, at_s: float) -> World:
-    """Whose agents say here that their servers are gone, and since when; a refusal alone says nothing."""
-    peers = dict(world.peers)
-    for name, peer in world.peers.items():
-        since_s = (at_s if peer.gone_s is None else peer.gone_s) if name in facts.gone else None
-        if since_s != peer.gone_s:
-            peers[name] = replace(peer, gone_s=since_s)
-    return replace(world, peers=peers)
+    """Whose agents say here that their servers are gone, and since when; a refusal alone says nothing. It stands until
+    a server answers there again, which has to see this node before it may write: its host may be gone by then."""
+    new = [name for name, peer in world.peers.items() if name in facts.gone and peer.gone_s is None]
+    if not new:
+        return world
+    return replace(world, peers={**world.peers, **{n: replace(world.peers[n], gone_s=at_s) for n in new}})
 
 
 def _see_reference(world: World, peer: PeerSight) -> World:

@@ -20,8 +20,11 @@ def keep(draft: Draft, phase: Taking) -> Taking:
         rule = proof.of(seen, peer, sight)
         if rule is None:
             draft.forget(f"gone:{name}")
-        else:
-            draft.say(f"gone:{name}", rule, what="peer-gone", node=name)
+            continue
+        draft.say(f"gone:{name}", rule, what="peer-gone", node=name)
+        known = draft.world.peers[name]
+        if known.gone_s is None and not known.answered:
+            draft.set(peers={**draft.world.peers, name: replace(known, gone_s=draft.now_s)})
     return phase
 
 

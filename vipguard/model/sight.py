@@ -74,7 +74,7 @@ class PeerSight:
     `channels` are of the last round that asked for them, and None as soon as the peer doesn't answer. `fenced_s`: when
     the fence command said that it is off. `before`: the round before the last. `behind`: its lag, by the heartbeat.
     `link_address`: where its adverts come from, if not from its own address: its host on the VIP's link.
-    `gone_s`: since when its agent has been saying, on this server, that its own runs no more.
+    `gone_s`: when it was proven that its server runs no more, by its agent's word or by its host.
     `fit_since_s`: since when it has been `eligible` without a break.
     """
 
