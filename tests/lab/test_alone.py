@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from guarded import RUN, Guarded
 from lawful import wait_nothing_lost
 from power import power_off, power_on
+from runbook import do
 
 from vipguard.client import ask
 from vipguard.lab import Node
@@ -82,12 +83,9 @@ def test_the_operator_promotes_a_node_that_may_not_open_by_itself_and_is_told_wh
         power_off(writer)
     try:
         no_writer_for(guarded, 2)
-        refused = standby.vipguard("promote", check=False)
-        assert refused.returncode == 2
-        assert "add --force" in refused.stderr
-        assert f"{writer.name} does not answer" in refused.stdout
-        done = standby.vipguard("promote", "--force", "--yes", check=False)
-        assert done.returncode == 0, done.stderr
+        told = do(standby, "VipguardNoWriter", "vipguard promote", code=2)
+        assert "add --force" in told and f"{writer.name} does not answer" in told
+        do(standby, "VipguardNoWriter", "vipguard promote --force", answer="y\n")
         assert lab.writer() is standby
     finally:
         power_on(writer)

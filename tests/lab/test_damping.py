@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from guarded import Guarded, vrrp_state
 from lawful import nothing_lost
+from runbook import do
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -55,6 +56,15 @@ def test_a_parked_standby_is_a_candidate_again_when_the_window_has_passed(guarde
         guarded.wait_said(standby, "event=verdict", "rule=damped")
         guarded.wait_track(standby, "1", within_s=6)
         assert guarded.lab.writer() is guarded.writer
+
+
+def test_the_operator_ends_the_parking_at_once(guarded: Guarded) -> None:
+    standby = guarded.standby
+    with damping(guarded, standby, "losses_max = 1\nwindow_s = 600.0"):
+        flap(guarded, standby, 2)
+        guarded.wait_said(standby, "event=verdict", "rule=damped")
+        do(standby, "VipguardFlapping", "vipguard maintenance off")
+        guarded.wait_track(standby, "1")
 
 
 def test_a_second_takeover_waits_unless_the_holder_is_gone(guarded: Guarded) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from guarded import Guarded
 from lawful import nothing_lost
 from power import power_off, power_on
+from runbook import do
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -55,6 +56,19 @@ def test_a_required_fence_that_fails_keeps_this_node_closed(guarded: Guarded) ->
             assert guarded.said(standby, "rule=fence-output", "no such plug")
             assert standby.mysqld.read_only() is True
         guarded.lab.wait(lambda: guarded.lab.writer() is not None, 15, "a writer when all are back")
+
+
+def test_where_a_required_fence_failed_the_operator_promotes_a_node(guarded: Guarded) -> None:
+    """He has seen that the peer is off, or that it is closed as here."""
+    writer, standby = guarded.writer, guarded.standby
+    with fencing(guarded, standby, "exit 1", "required = true"):
+        with faults.cut_off(guarded.lab, writer):
+            guarded.wait_said(writer, "event=closed", "rule=read-only-verified")
+            guarded.wait_said(standby, "event=takeover-abandoned", "rule=fence-failed", within_s=10)
+            do(standby, "VipguardFenceFailed", "vipguard promote --force", answer="y\n")
+            assert standby.mysqld.read_only() is False and standby.has_vip()
+        guarded.wait_writer(standby, within_s=20)
+        guarded.wait_track(writer, "1", within_s=20)
 
 
 def test_a_late_fence_is_killed_with_its_children_and_the_wait_decides(guarded: Guarded) -> None:

@@ -96,7 +96,7 @@ def test_a_writer_closed_by_another_hand_is_not_opened_behind_their_back(guarded
     lab, writer = guarded.lab, guarded.writer
     before = guarded.write_settled()
     writer.mysqld.sql(f"SET GLOBAL {writer.mysqld.closing} = 1")
-    guarded.wait_said(writer, "event=found-closed")
+    guarded.wait_said(writer, "rule=closed-by-another-hand")
     lab.wait(lambda: lab.writer() is not None, 10, "one writer")
     now = lab.writer()
     assert now is not None

@@ -11,6 +11,7 @@ import pymysql
 import pytest
 from guarded import Guarded, ids_on, make_ready
 from lawful import nothing_lost, wait_nothing_lost
+from runbook import do
 
 from vipguard.lab import Node, faults
 
@@ -166,7 +167,7 @@ def test_a_standby_that_dies_silently_stops_writes_until_the_operator_speaks(los
             said = semi_sync(lossless, writer)
             assert said["waiting"] and said["commits_wait_s"] and said["source"] is True
             assert plugin(writer)[0] == 2 and "commits have waited" in plugin(writer)[1]
-            writer.vipguard("solo", "--yes")
+            do(writer, "VipguardCommitsWait", "vipguard solo", answer="y\n")
             client.wait_acks(100)
             lossless.wait_said(writer, "event=commits", "rule=commits-go-on")
             assert not is_on(writer) and semi_sync(lossless, writer)["solo"] is True

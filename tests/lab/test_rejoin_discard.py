@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from guarded import Guarded, gtids, ids_on, nobody_beats
 from lawful import nothing_lost, wait_nothing_lost
+from runbook import do
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -98,9 +99,9 @@ def test_a_diverged_node_becomes_a_fresh_copy_while_the_writer_goes_on(stray: Gu
     before = threads(writer)
     with lab.client(rate=200) as client:
         client.wait_acks(20)
-        done = node.vipguard("rejoin", "--discard", "--yes", timeout_s=120)
+        done = do(node, "VipguardDiverged", "vipguard rejoin --discard", "--yes")
         client.wait_acks(50)
-    assert "can take over" in done.stdout and "Lost for good: 1 transaction" in done.stdout
+    assert "can take over" in done and "Lost for good: 1 transaction" in done
     nothing_lost(client, writer)
     assert not client.seen().errors
     whole_again(stray)

@@ -8,6 +8,7 @@ import time
 import pytest
 from guarded import STOOD_DOWN, Guarded, answers
 from lawful import nothing_lost, one_writer
+from runbook import do
 
 from vipguard.lab import Node, faults
 from vipguard.lab.spec import Flavor
@@ -39,8 +40,8 @@ def test_of_two_writers_the_one_that_is_stood_down_stays_closed_and_the_other_go
     with faults.between_nodes(lab):
         guarded.wait_said(new, "event=takeover-complete", within_s=10)
         lab.wait(lambda: len(lab.writable()) == 2, 5, "the documented case of two writers")
-        done = old.vipguard("standdown", "--reason", "two writers", "--yes")
-        assert f"{old.name} is closed and stays so" in done.stdout and "no other node is seen to write" in done.stdout
+        told = do(old, "VipguardTwoWriters", 'vipguard standdown --reason "two writers"', "--yes")
+        assert f"{old.name} is closed and stays so" in told and "no other node is seen to write" in told
         both_ms = guarded.watcher.two_writers_ms()
         stays_closed(guarded, old)
         old.agent.kill9()
@@ -58,7 +59,7 @@ def test_of_two_writers_the_one_that_is_stood_down_stays_closed_and_the_other_go
     stays_closed(guarded, old)
     assert guarded.own(old)["rule"] == "stood-down"
     one_writer(guarded.watcher, both_ms + 5)
-    assert "takes part again" in old.vipguard("standdown", "--end").stdout
+    assert "takes part again" in do(old, "VipguardTwoWriters", "vipguard standdown --end")
     assert not old.path(STOOD_DOWN).exists()
     lab.wait(lambda: guarded.own(old)["rule"] != "stood-down", 5, "the verdict without it")
     assert lab.writer() is new
@@ -72,10 +73,12 @@ def test_without_an_agent_the_command_closes_the_server_and_the_next_agent_keeps
     assert "no agent answers here" in done.stdout and writer.mysqld.read_only() is True
     guarded.wait_writer(standby, within_s=15)
     nothing_lost(before, standby)
+    alone = writer.vipguard("check", "writer", "--for-keepalived", check=False)
+    assert alone.returncode == 1 and alone.stdout.startswith("1 stood-down"), alone.stdout
     guarded.start_agent(writer)
     stays_closed(guarded, writer)
     assert guarded.own(writer)["rule"] == "stood-down"
-    writer.vipguard("standdown", "--end")
+    do(writer, "VipguardStoodDown", "vipguard standdown --end")
     guarded.wait_track(writer, "1", within_s=15)
     lab.wait_healthy()
 

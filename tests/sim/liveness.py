@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: By these a cluster may rightly have no writer, or no commit, though everything is repaired. Each of them "waits for a
 #: person" in docs/guarantees.md, and what to do stands in docs/rules.md.
-WAITS_FOR_A_PERSON = ("diverged", "commits-wait")
+WAITS_FOR_A_PERSON = ("diverged", "commits-wait", "stood-down")
 
 
 def healthy(cluster: Cluster) -> bool:

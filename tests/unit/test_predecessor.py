@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from healthy import POLICY, REPLICA
 
 from vipguard import config as configuration
 from vipguard.agent import predecessor
-from vipguard.errors import ConfigError
+from vipguard.errors import ConfigError, CouldNotDo
 from vipguard.model.evidence import ProcessId
 from vipguard.model.memory import Completed, Memory
 from vipguard.model.policy import Policy
@@ -103,6 +105,30 @@ def test_another_name_is_refused_also_together_with_another_state_directory(poli
     moved = replace(policy, cluster="another", paths=replace(policy.paths, state=str(tmp_path / "elsewhere")))
     with pytest.raises(ConfigError, match="cluster another"):
         predecessor.take_up(moved, BOOT, resident=True)
+
+
+def test_beside_an_agent_that_answers_elsewhere_nobody_begins(policy: Policy, tmp_path: Path) -> None:
+    """Another `paths.run` is another lock: two guards of one server."""
+    kept(policy)
+    predecessor.take_up(policy, BOOT, resident=True)
+    moved = replace(policy, paths=replace(policy.paths, run=str(tmp_path / "other-run")))
+    os.makedirs(moved.paths.run)
+    predecessor.take_up(moved, BOOT, resident=False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+        agent.bind(policy.paths.agent_socket)
+        agent.listen()
+        answering = threading.Thread(target=_answer, args=(agent,), daemon=True)
+        answering.start()
+        with pytest.raises(CouldNotDo, match=f"paths.run = {policy.paths.run}: stop it first"):
+            predecessor.take_up(moved, BOOT, resident=False)
+        answering.join(5)
+
+
+def _answer(agent: socket.socket) -> None:
+    connection, _ = agent.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(b"0 holder-healthy\n")
 
 
 def test_the_word_of_a_reload_is_true_of_each_key() -> None:

@@ -87,6 +87,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
     },
     "taking": {
         "takeover-replica": replace(TAKER, policy=healthy.REPLICA.policy),
+        "takeover-stood-down": replace(TAKER, stood_down=STOOD_DOWN),
         "takeover-paused": replace(TAKER, maintenance=ALL_PAUSED),
         "takeover-server-absent": replace(TAKER, server=healthy.ABSENT),
         "takeover-server-hung": healthy.hung(TAKER),
@@ -95,7 +96,6 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
         "takeover-copy-unfinished": replace(TAKER, copying="a fresh copy of db2 was broken off"),
-        "takeover-stood-down": replace(TAKER, stood_down=STOOD_DOWN),
         "takeover-maintenance": replace(TAKER, maintenance=OUT),
         "takeover-parked": replace(TAKER, parked=PARKED),
         "taking-over": TAKER,

@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..client import ask
+from ..errors import ConfigError, CouldNotDo, VipguardError
 from ..log import get_logger
 from ..model.evidence import Answer
 from ..model.memory import Completed
@@ -25,6 +26,7 @@ from ..state import store
 #: Who this node is: on a writer no restart takes a change of these up.
 IDENTITY = ("cluster", "node", "vip")
 LOOK_S = 0.5
+ASK_S = 0.3
 _log = get_logger("agent")
 
 
@@ -41,6 +43,7 @@ def changed(keys: Iterable[str]) -> str:
 def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
     """Make `paths.state`, and bring what an agent of this boot kept elsewhere there. Raises ConfigError where this node
     writes under other names than those of `policy`."""
+    _alone(policy)
     before = _kept_elsewhere(policy)
     found = store.find(policy.paths.state_file) or (store.find(f"{before}/state.json") if before else None)
     if found is not None:
@@ -60,6 +63,19 @@ def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
     if resident:
         with contextlib.suppress(OSError):  # without it a later change of paths.state is judged by the row alone
             Path(policy.paths.state_at).write_text(f"{policy.paths.state}\n", encoding="utf-8")
+            Path(policy.paths.run_at).write_text(f"{policy.paths.run}\n", encoding="utf-8")
+
+
+def _alone(policy: Policy) -> None:
+    """With another `paths.run` the lock is another one too: does the agent of before still live there?"""
+    before = _told_by(policy.paths.run_at)
+    if before in ("", policy.paths.run):
+        return
+    try:
+        ask(f"{before}/agent.sock", "check", ASK_S)
+    except VipguardError:
+        return
+    raise CouldNotDo(f"another vipguard guards this node already, with paths.run = {before}: stop it first")
 
 
 def differences(found: store.Kept, policy: Policy) -> list[str]:
@@ -90,12 +106,18 @@ def _may_be_open(policy: Policy, done: Completed) -> bool:
 
 def _kept_elsewhere(policy: Policy) -> str:
     """Where an agent of this boot kept its memory, if that is elsewhere and nothing is kept here; "" for nowhere."""
+    before = _told_by(policy.paths.state_at)
+    here = os.path.exists(policy.paths.state_file)
+    return "" if here or before == policy.paths.state else before
+
+
+def _told_by(path: str) -> str:
+    """The directory that a file of an earlier agent names; "" for none."""
     try:
-        before = Path(policy.paths.state_at).read_text(encoding="utf-8").strip()
+        told = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-    here = os.path.exists(policy.paths.state_file)
-    return "" if here or not os.path.isabs(before) or before == policy.paths.state else before
+    return told if os.path.isabs(told) else ""
 
 
 def _carry_over(policy: Policy, before: str) -> None:

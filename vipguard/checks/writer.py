@@ -50,6 +50,7 @@ CANDIDATE: tuple[Row, ...] = (
 
 TAKING: tuple[Row, ...] = (
     ("takeover-replica", rows.replica),
+    ("takeover-stood-down", rows.stood_down),
     ("takeover-paused", rows.unless_promoted(rows.paused)),
     ("takeover-server-absent", rows.absent),
     ("takeover-server-hung", rows.hung),
@@ -58,7 +59,6 @@ TAKING: tuple[Row, ...] = (
     ("takeover-keepalived-dead", rows.keepalived_dead),
     ("takeover-isolated", rows.isolated),
     ("takeover-copy-unfinished", rows.copying),
-    ("takeover-stood-down", rows.stood_down),
     ("takeover-maintenance", rows.unless_promoted(rows.maintenance)),
     ("takeover-parked", rows.parked),
     ("taking-over", rows.yes("this node has the VIP and is taking over")),

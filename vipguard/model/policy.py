@@ -225,6 +225,11 @@ class Paths:
         return f"{self.state}/copy-unfinished"
 
     @property
+    def run_at(self) -> str:
+        """Says where the agent that keeps its memory here has its socket, for one with another `run`."""
+        return f"{self.state}/run-at"
+
+    @property
     def state_at(self) -> str:
         """Says where the agent of this boot keeps what must survive, for the next one with another `state`."""
         return f"{self.run}/state-at"
