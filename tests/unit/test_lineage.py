@@ -203,3 +203,13 @@ def test_a_state_in_the_order_of_no_strict_server_has_two_ends() -> None:
 def test_a_servers_state_and_position_together_are_one_history() -> None:
     assert maria("1-2-3,1-1-5,1-2-3") == maria("1-2-3,1-1-5")
     assert maria("1-1-60,1-2-61,1-1-60") == maria("1-1-60,1-2-61")
+
+
+def test_what_a_server_wrote_itself_is_missing_where_nobody_knows_of_it() -> None:
+    """A writer that knows a position alone is taken to have what came before it; not so for an errant write."""
+    standby, writer = maria("0-3-51,0-1-72"), maria("0-1-72")
+    assert standby.minus(writer).is_empty
+    assert str(standby.minus(writer, wrote=3)) == "0-3-51..51"
+    assert standby.minus(maria("0-3-51,0-1-72"), wrote=3).is_empty
+    assert str(standby.minus(maria("0-3-50,0-1-72"), wrote=3)) == "0-3-51..51"
+    assert standby.minus(writer, wrote=1).is_empty

@@ -13,6 +13,7 @@ from vipguard.agent.fold import fold, see_address, see_peer, see_server
 from vipguard.agent.world import begin, wake_s
 from vipguard.checks import lag
 from vipguard.model.evidence import AddressEvidence, Answer, ServerEvidence
+from vipguard.model.gtid import GtidSet
 from vipguard.model.memory import KeptLag, Memory
 
 WITNESS, PEER_ADDRESS = "10.73.0.1", "10.73.0.12"
@@ -140,6 +141,17 @@ def test_a_new_configuration_keeps_what_is_known_of_peers_that_stay() -> None:
 def test_a_node_with_nothing_more_than_the_writer_has_nothing_errant() -> None:
     core = standby()
     assert core.world.errant is not None and core.world.errant.is_empty
+
+
+def test_a_write_of_its_own_is_errant_though_the_numbers_after_it_are_the_writers() -> None:
+    """As a strict mode that was off for a while leaves it: the writer never heard of it."""
+    core = standby()
+    assert core.facts is not None and core.peer is not None
+    core.facts = replace(core.facts, gtid=GtidSet.parse("mariadb", "0-1-51,0-2-72"))
+    core.peer = replace(core.peer, gtid=GtidSet.parse("mariadb", "0-2-73"))
+    core.look()
+    core.look()
+    assert str(core.world.errant) == "0-1-51..51"
 
 
 def test_a_writer_looks_again_when_its_lease_ends() -> None:

@@ -35,6 +35,7 @@ class Home:
     channels: tuple[Channel, ...]
     datadir: str
     binlog: str
+    server_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def look(policy: Policy) -> Apart:
     facts = writers[0].evidence.facts if len(writers) == 1 and writers[0].evidence else None
     lacking = None
     if home is not None and facts is not None and facts.flavor == home.flavor:
-        lacking = home.gtid.minus(facts.gtid)
+        lacking = home.gtid.minus(facts.gtid, wrote=home.server_id)
     unfinished, unfinished_reason = None, ""
     try:
         unfinished = mark.read(policy.paths.copy_mark)
@@ -105,7 +106,8 @@ def _home(policy: Policy) -> tuple[Home | None, str]:
             dialect = dialect_of(session.flavor)
             own = session.ask((dialect.own_gtid(),), deadline)[0][0]
             more = session.query(
-                "SELECT @@global.read_only, @@global.datadir, @@global.log_bin_basename", deadline=deadline
+                "SELECT @@global.read_only, @@global.datadir, @@global.log_bin_basename, @@global.server_id",
+                deadline=deadline,
             )[0]
             channels = look_at_replication(session, deadline)[1]
             home = Home(
@@ -116,6 +118,7 @@ def _home(policy: Policy) -> tuple[Home | None, str]:
                 channels=channels,
                 datadir=str(more[1]),
                 binlog=str(more[2] or ""),
+                server_id=int(more[3]),
             )
             return home, ""
         finally:

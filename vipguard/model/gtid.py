@@ -70,13 +70,21 @@ class GtidSet:
         mine = {source: intervals for source, _, intervals in self.parts}
         return all(source in mine and covers(mine[source], intervals) for source, _, intervals in other.parts)
 
-    def minus(self, other: GtidSet) -> GtidSet:
-        """What is here and not in `other`; empty exactly when `other` contains this."""
+    def minus(self, other: GtidSet, wrote: int | None = None) -> GtidSet:
+        """What is here and not in `other`; empty exactly when `other` contains this.
+
+        `wrote`: on MariaDB, what the server of that number wrote counts as missing also where `other` knows nothing of
+        that server. Else the position of one that was filled from a dump is taken to say that it has that: so it would
+        hide what a standby wrote by itself while its `gtid_strict_mode` was off.
+        """
         self._require_same_flavor(other)
         if self.flavor == MARIADB:
             theirs = other._branches()
             return _of_branches(
-                {domain: lineage.minus(branch, theirs.get(domain, ())) for domain, branch in self._branches().items()}
+                {
+                    domain: lineage.minus(branch, theirs.get(domain, ()), wrote)
+                    for domain, branch in self._branches().items()
+                }
             )
         gone = {source: intervals for source, _, intervals in other.parts}
         left = ((source, 0, subtract(spans, gone.get(source, ()))) for source, _, spans in self.parts)

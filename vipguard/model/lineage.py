@@ -58,9 +58,9 @@ def read(pieces: Iterable[tuple[int, Interval]]) -> Branch:
     return order(dict(together), ends(together))
 
 
-def missing(branch: Branch, other: Branch) -> Iterator[tuple[int, Intervals]]:
+def missing(branch: Branch, other: Branch, wrote: int | None = None) -> Iterator[tuple[int, Intervals]]:
     """What is in `branch` and not in `other`, by server. Its numbers are an upper bound: those in between may be
-    another server's."""
+    another server's. What the server `wrote` did is missing, too, where `other` knows nothing of that server."""
     theirs, whole = dict(other), _whole(other)
     shared = max((min(spans[-1][1], theirs[s][-1][1]) for s, spans in branch if s in theirs), default=0)
     ending = ends(branch)
@@ -71,6 +71,8 @@ def missing(branch: Branch, other: Branch) -> Iterator[tuple[int, Intervals]]:
                 continue
             rest = subtract(spans, theirs[server])
         elif whole and not above and server not in ending:
+            if server == wrote:
+                yield server, ((spans[-1][1], spans[-1][1]),)
             continue
         else:
             rest = spans
@@ -80,9 +82,9 @@ def missing(branch: Branch, other: Branch) -> Iterator[tuple[int, Intervals]]:
             yield server, rest
 
 
-def minus(branch: Branch, other: Branch) -> Branch:
-    """What is in `branch` and not in `other`; () where that is nothing."""
-    left = dict(missing(branch, other))
+def minus(branch: Branch, other: Branch, wrote: int | None = None) -> Branch:
+    """What is in `branch` and not in `other`; () where that is nothing. `wrote`: as in `missing`."""
+    left = dict(missing(branch, other, wrote))
     return order(left, ends(branch)) if left else ()
 
 
