@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from guarded import Guarded, answers
 from lawful import wait_nothing_lost
+from runbook import do
 
 from vipguard.lab import Node
 
@@ -47,7 +48,10 @@ def test_an_operators_stop_stays_over_restarts_of_the_agent_and_the_one_shot(gua
         line = standby.vipguard("check", "replication", check=False)
         assert line.returncode == 2 and type_this in line.stdout
         assert guarded.own(standby)["rule"] == "replication-broken"
-        standby.mysqld.sql(f"START {word(standby)}")
+        if standby.spec.flavor == "mariadb":
+            do(standby, "VipguardReplicationStopped", "START SLAVE;")
+        else:
+            do(standby, "VipguardReplicationStopped", "START REPLICA;")
         guarded.lab.wait(lambda: guarded.own(standby)["rule"] == "candidate-ready", 10, "a candidate again")
         assert guarded.own(standby)["stopped_by_hand"] is None
 
