@@ -422,3 +422,14 @@ def test_what_a_hand_started_again_is_started_by_vipguard_too() -> None:
     core.wait(0.3)
     assert not core.world.sight(core.now).stopped_by_hand
     assert starts(core, 1.0, FATAL) != []
+
+
+@pytest.mark.parametrize("stop", [STOPPED, IO_STOPPED])
+def test_what_a_hand_started_and_failed_at_once_is_tried_again(stop: Channel) -> None:
+    """So soon that no look saw it run."""
+    core = standby()
+    stands(core, stop)
+    core.wait(0.3)
+    core.go(do.StartReplication)
+    assert core.world.sight(core.now).stopped_by_hand
+    assert len(starts(core, 8.0, FATAL)) == 4 and not core.world.sight(core.now).stopped_by_hand

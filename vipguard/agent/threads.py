@@ -102,7 +102,7 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
     if all(channel.io == "running" for channel in channels):
         ran_s = asked_s
     sql = all(channel.sql_running for channel in channels)
-    if kept is not None and all(stopped.runs(channel) for channel in channels):
+    if kept is not None and all(stopped.runs(channel) or stopped.failed(channel) for channel in channels):
         kept = replace(kept, by_hand=False)
     elif kept is not None and not kept.by_hand and _by_hand(draft, facts, ran_s):
         kept = replace(kept, by_hand=True)

@@ -40,6 +40,13 @@ def by_hand(channel: Channel, searched_s_max: float | None) -> bool:
     return searched_s_max < _PART * int(retries[1]) * int(retries[2])
 
 
+def failed(channel: Channel) -> bool:
+    """Does each thread that stands do so for an error that only one that was started meets?"""
+    searching = _ATTEMPT.search(channel.io_error) is not None or _RETRIES.search(channel.io_error) is not None
+    io = channel.io != "stopped" or (channel.io_errno not in SOURCE_GONE and not searching)
+    return io and (channel.sql_running or bool(channel.sql_errno))
+
+
 def may_be_tried(channel: Channel) -> bool:
     """Does its IO thread stand for an error alone, or for a source that was gone for too long?"""
     return channel.sql_running and channel.io == "stopped" and bool(channel.io_errno)
