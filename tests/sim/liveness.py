@@ -45,13 +45,14 @@ def _follows(cluster: Cluster, host: Host, writer: Host) -> bool:
 
 
 def whole(cluster: Cluster) -> bool:
-    """Does every node that did not go apart receive again?"""
+    """Does every node receive again that has nothing alone?"""
     writers = cluster.laws.writers()
+    have = writers[0].disk.have if writers else {}
     return all(
         host in writers
         or host.mysqld is None
         or (host.mysqld.io_wanted and host.mysqld.sql_wanted)
-        or (host.agent is not None and host.agent.world.diverged is not None)
+        or any(number > have.get(server, 0) for server, number in host.disk.have.items())
         for host in cluster.hosts.values()
     )
 

@@ -32,7 +32,9 @@ def join(draft: Draft) -> None:
         return
     if not isinstance(world.phase, Resting | Writing):
         return
-    if world.server is None or world.server.asked_at_s < max(world.phase.since_s, world.joined_s):
+    if world.server is None or world.server.asked_at_s < world.phase.since_s or "StopReceiving" in world.flights:
+        return
+    if world.server.asked_at_s <= world.joined_s:
         return
     if acknowledges(sight, facts):
         return  # it is muted first
@@ -64,10 +66,11 @@ def join(draft: Draft) -> None:
         if sight.io_stopped_by_us:  # it was to be stopped, and was not: a later STOP is an operator's
             draft.send(Remember(2.0, replace(world.memory, stopped=None)))
     elif found.effect is not None:
-        if isinstance(found.effect, StopReceiving) and not sight.io_stopped_by_us:
-            draft.set(join_due=True)  # a new agent could not tell who stopped it
-            draft.send(Remember(2.0, replace(world.memory, stopped=world.boot_id)))
-            return
+        if isinstance(found.effect, StopReceiving):
+            draft.set(join_due=True)  # also where it was taken for joined while the memory of this stop was written
+            if not sight.io_stopped_by_us:  # a new agent could not tell who stopped it
+                draft.send(Remember(2.0, replace(world.memory, stopped=world.boot_id)))
+                return
         if isinstance(found.effect, StartReplication | StartReceiving):
             if found.effect.key in world.flights or not threads.due(draft):
                 return

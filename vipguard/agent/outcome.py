@@ -227,6 +227,7 @@ def _see_closed(draft: Draft, result: Closed) -> None:
     server = draft.world.server
     if server is not None and server.facts is not None:
         facts = replace(server.facts, closed=True, gtid=result.gtid)
+        draft.set(joined_s=draft.now_s)  # the threads were not looked at
         draft.set(server=replace(server, facts=facts, asked_at_s=draft.now_s, seen_at_s=draft.now_s))
 
 
