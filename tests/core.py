@@ -59,6 +59,7 @@ class Core:
         self.vip, self.link_up = False, True
         self.alive: bool | None = True
         self.advert_s: float | None = None
+        self.vrrp: dict[str, Any] = {}  # what keepalived shows besides
         self.track: str | None = "0"
         self.pings = True
         self.arp: dict[str, bool | None] = {"10.73.0.12": True, "10.73.0.100": False}
@@ -101,7 +102,7 @@ class Core:
         else:
             advert_s = self.advert_s
         keepalived = KeepalivedEvidence(alive=self.alive, advert_left_s=advert_s, looked_at_s=self.now)
-        self.step(KeepalivedSeen(keepalived))
+        self.step(KeepalivedSeen(replace(keepalived, **self.vrrp)))
         pings = {}
         if self.pings:
             pings["10.73.0.1"] = (self.now - 0.05, self.now - 0.06)

@@ -13,6 +13,7 @@ from vipguard.model.evidence import (
     DiskEvidence,
     EpochRow,
     KeepalivedEvidence,
+    ProcessId,
     ServerEvidence,
     ServerFacts,
 )
@@ -32,6 +33,7 @@ POLICY = Policy(
 )
 #: Without a heartbeat: the lag is what the server says.
 BEATLESS = replace(POLICY, limits=replace(POLICY.limits, heartbeat_s=0.0))
+PROCESS = ProcessId(4242, 99)
 GTIDS = GtidSet.parse("mariadb", "1-1-5,2-2-70")
 NOTHING = GtidSet.empty("mariadb")
 CHANNEL = Channel(
@@ -41,9 +43,9 @@ CHANNEL = Channel(
 FACTS = ServerFacts(
     flavor="mariadb", version="10.11.6-MariaDB", server_id=1, closed=True, gtid=GTIDS, open_lock=None,
     claim_lock=None, connection_id=7, epoch=EpochRow(3, "db2", "boot-2"), channels=(CHANNEL,), datadir="/var/lib/mysql",
-    fit_lock=7,
+    fit_lock=7, process=PROCESS,
 )  # fmt: skip
-WRITER_FACTS = replace(FACTS, server_id=2, closed=False, open_lock=9, fit_lock=None)
+WRITER_FACTS = replace(FACTS, server_id=2, closed=False, open_lock=9, fit_lock=None, process=None)
 SERVER = ServerEvidence(Answer.ANSWERED, NOW_S - 0.05, NOW_S - 0.049, FACTS)
 PEER = PeerSight(
     POLICY.peers[0],

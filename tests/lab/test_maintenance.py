@@ -113,7 +113,7 @@ def test_the_writer_is_moved_away_before_its_maintenance_begins(guarded: Guarded
     assert code == 2 and f"{writer.name} is the writer. Move it to another node first? [y/N]" in text, text
     with faults.kill_agent(standby):
         done = writer.vipguard(*on, "--switchover", check=False, timeout_s=40)
-        assert done.returncode == 1 and f"{writer.name} was not moved away (not-taken-up)" in done.stderr, done.stderr
+        assert done.returncode == 2 and f"{writer.name} was not moved away (not-fit)" in done.stderr, done.stderr
     guarded.wait_track(standby, "1")
     with guarded.applier_stopped(standby):
         done = standby.vipguard(*on, "--node", writer.name, "--switchover", check=False)

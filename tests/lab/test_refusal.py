@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
 from lawful import broken, nothing_lost, one_writer
-from test_partitions import first_ns
 
-from vipguard.lab import Lab, LabSpec, faults
+from vipguard.lab import Lab, LabSpec, Node, faults
 from vipguard.lab.node import CONFIG_FILE
 from vipguard.lab.spec import Flavor
 from vipguard.lab.templates import command
@@ -40,6 +39,12 @@ def settings(guarded: Guarded, kind: str) -> Iterator[None]:
             node.agent.signal(signal.SIGHUP)
             guarded.wait_said(node, "rule=configuration-taken-up")
         yield
+
+
+def first_ns(guarded: Guarded, node: Node, now: bool, since_ns: int) -> int:
+    """When the node was first seen writable, or not, since then."""
+    seen = (c for c in guarded.watcher.changes if c.node == node.name and c.what == "writable" and c.ns > since_ns)
+    return next(change.ns for change in seen if bool(change.now) is now)
 
 
 def refuses(guarded: Guarded, how: str = "tcp reset") -> None:

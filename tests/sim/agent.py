@@ -89,6 +89,7 @@ class Agent(Process):
             state_at_s=at_s,
             advert_left_s=host.advert_left_s,
             looked_at_s=now if host.link_up else None,
+            writer=alive,
         )
 
     def _tick_events(self) -> list[Event]:

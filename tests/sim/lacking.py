@@ -140,5 +140,6 @@ def told(laws: Laws, host: Host, note: Note) -> None:
 
 def _alone(host: Host, txn: Txn) -> GtidSet:
     if host.flavor == MARIADB:
-        return GtidSet.parse(host.flavor, f"{txn.source}-{txn.source}-{txn.number}..{txn.number}")
+        place = host.cluster.places[txn.source, txn.number]
+        return GtidSet.parse(host.flavor, f"0-{txn.source}-{place}..{place}")
     return GtidSet.parse(host.flavor, f"{txn.source:08d}-0000-0000-0000-000000000000:{txn.number}")

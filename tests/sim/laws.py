@@ -7,7 +7,6 @@ out of a law is counted by its name in `pardons.py`.
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 from vipguard.agent.event import Event
@@ -230,7 +229,7 @@ class Laws:
         lacking.opening(self, host, effect)
 
     def noted(self, host: Host, note: do.Note) -> None:
-        if note.what == "may-be-lost" and "VIPGUARD_SIM_PENDING" in os.environ:
+        if note.what == "may-be-lost":
             lacking.told(self, host, note)
 
     def reached_since_s(self, host: Host, other: Host) -> float:
@@ -241,9 +240,9 @@ class Laws:
         return self._thawed_s.get(host.name, -9.0)
 
     def _decide(self) -> None:
-        """A sitting writer goes on without what a closed node that it sees has alone."""
+        """A sitting writer whose guard lives goes on without what a closed node that it sees has alone."""
         writers = self.writers()
-        if len(writers) != 1:
+        if len(writers) != 1 or not self.guards.settled(writers[0]):
             return
         writer, reign = writers[0], self.histories.open.get(writers[0].name)
         for other in self.cluster.hosts.values():

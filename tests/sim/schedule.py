@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -92,13 +91,6 @@ LONG: tuple[Fault, ...] = (
     pause_host, power_off, stop_agent, kill_agent, hang_mysqld, stall_disk, blind, stop_io, stop_sql, stop_both,
     fatal_io, witness_down, away, away,
 )  # fmt: skip
-
-
-#: Drawn with VIPGUARD_SIM_PENDING=1 alone, as law 8 is asked: the core does not stand these yet.
-PENDING: tuple[Fault, ...] = (refuse_pair, refuse_one_way, late_guard)
-if "VIPGUARD_SIM_PENDING" not in os.environ:
-    RARE = tuple(fault for fault in RARE if fault not in PENDING)
-    LONG = tuple(fault for fault in LONG if fault not in PENDING)
 
 
 class Schedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import healthy
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from vipguard.doctor import conf, installed, traps
 from vipguard.doctor.diagnosis import Diagnosis
 from vipguard.model.policy import Paths, Policy, Replication
+from vipguard.probe import vrrp_dump
 from vipguard.render import shipped
 from vipguard.render.keepalived import keepalived_conf
 
@@ -358,3 +361,48 @@ def test_any_other_difference_to_what_is_rendered_is_shown_line_by_line(running:
     found = list(installed.judge(running, str(path)))
     assert rules(found) == ["conf-differs"]
     assert "-interval 3" in found[0].seen and "+interval 2" in found[0].seen
+
+
+# -- keepalived as it runs
+
+
+def test_no_keepalived_is_found_and_another_ones_pid_file_does_not_hide_that(running: Policy) -> None:
+    policy = replace(running, vrrp=replace(running.vrrp, pid_file=f"{running.paths.run}/none.pid"))
+    assert rules(installed.running(policy)) == ["keepalived-not-seen"]
+    (Path(running.paths.run) / "none.pid").write_text(f"{os.getpid()}\n")
+    assert rules(installed.running(policy)) == ["keepalived-not-seen"]
+
+
+RUNS = vrrp_dump.Instance("writer", "eth0", 51, ME.priority, ("10.73.0.100",))
+
+
+@pytest.mark.parametrize(
+    ("instances", "word"),
+    [
+        ((RUNS,), ""),
+        ((replace(RUNS, name="other"), RUNS), ""),
+        ((), "no instance writer"),
+        ((replace(RUNS, name="other"),), "no instance writer"),
+        ((replace(RUNS, router_id=52),), "virtual_router_id is 52 and must be 51"),
+        ((replace(RUNS, interface="eth1"),), "interface is eth1"),
+        ((replace(RUNS, priority=1),), "priority is 1"),
+        ((replace(RUNS, addresses=("10.73.0.99",)),), "10.73.0.100 is none of its addresses"),
+        ((replace(RUNS, addresses=()),), "is none of its addresses"),
+    ],
+)
+def test_a_running_keepalived_that_has_something_else_is_found(
+    instances: tuple[vrrp_dump.Instance, ...], word: str
+) -> None:
+    found = list(installed.runs_otherwise(POLICY, instances))
+    assert rules(found) == (["keepalived-runs-otherwise"] if word else [])
+    assert not word or word in found[0].seen
+
+
+def test_a_running_keepalived_that_does_not_tell_is_no_finding() -> None:
+    assert rules(installed.runs_otherwise(POLICY, None)) == []
+
+
+@given(st.binary(max_size=200))
+def test_whatever_keepalived_writes_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(ValueError, msgspec.DecodeError):
+        assert all(isinstance(one, vrrp_dump.Instance) for one in vrrp_dump.read(data))

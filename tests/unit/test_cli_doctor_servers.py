@@ -194,6 +194,11 @@ def test_a_wrong_setting_is_found(seen: ServerSeen, rule: str) -> None:
     assert rule in settings(seen)
 
 
+def test_a_server_whose_process_is_not_known_is_found() -> None:
+    assert settings(replace(HERE, process_known=True), THERE) == []
+    assert settings(replace(HERE, process_known=False), THERE) == ["process-unknown"]
+
+
 @pytest.mark.parametrize("policy", [POLICY, replace(POLICY, replication=None)], ids=["whole", "no account"])
 def test_a_server_without_a_source_is_told_the_statement_for_the_other_node(policy: Policy) -> None:
     for seen, statement in ((HERE, "CHANGE MASTER TO MASTER"), (MYSQL, "CHANGE REPLICATION SOURCE TO SOURCE")):

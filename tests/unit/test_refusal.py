@@ -288,6 +288,7 @@ def absent(world: World) -> World:
 
 
 OTHER = ProcessId(4343, 200)
+UNTOLD = replace(healthy.SERVER, facts=replace(healthy.FACTS, process=None))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ OTHER = ProcessId(4343, 200)
         ({"exited": OTHER}, False),
         ({"exited": PROCESS, "server_before": replace(healthy.SERVER, facts=CLOSED_FACTS)}, True),
         # one whose process could not be told answered since: it may live
-        ({"exited": PROCESS, "server_before": healthy.SERVER}, False),
+        ({"exited": PROCESS, "server_before": UNTOLD}, False),
         ({"exited": PROCESS, "process": OTHER}, False),
         ({"exited": None, "process": None}, False),
         ({"process": None, "memory": Memory(epoch=4, completed=Completed(4, "boot-0", OTHER))}, True),

@@ -35,6 +35,9 @@ PARKED = ("maintenance", "an operator said so")
 DEAD_KEEPALIVED = KeepalivedEvidence(alive=False)
 NO_PEER_FIT = {"db2": replace(WRITER.peers["db2"], eligible=False)}
 
+OF_MYSQL = replace(
+    healthy.PEER, evidence=healthy.BLIND, other_flavor="its server is mysql 9.7 and this node's is mariadb"
+)
 FLAPPED = Damping(losses=(NOW_S - 9, NOW_S - 8, NOW_S - 7, NOW_S - 6, NOW_S - 5), until_s=NOW_S + 295)
 BLOCKED = replace(
     STANDBY,
@@ -55,6 +58,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "server-silent": replace(STANDBY, server=healthy.SILENT, server_silent_since_s=NOW_S - 0.5),
         "server-blind": replace(STANDBY, server=healthy.BLIND),
         "other-cluster": with_facts(STANDBY, other_cluster="invoices"),
+        "process-unknown": with_facts(STANDBY, process=None),
         "keepalived-dead": replace(STANDBY, keepalived=DEAD_KEEPALIVED),
         "copy-unfinished": replace(STANDBY, copying="a fresh copy of db2 was broken off"),
         "stood-down": replace(STANDBY, stood_down=STOOD_DOWN),
@@ -71,12 +75,21 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "lag-unknown": replace(without_source(STANDBY), good_lag=None),
         "lag-exceeded": with_channel(STANDBY, lag_s=10.5),
         "semi-sync-unmarked": replace(STANDBY, policy=LOSSLESS),
+        "other-flavor": replace(STANDBY, peers={"db2": OF_MYSQL}),
         "errant-transactions": replace(STANDBY, errant=ERRANT),
         "disk-unfit": replace(STANDBY, disk=FULL_DISK),
         "disk-unsynced": replace(STANDBY, disk=replace(healthy.DISK, sync_error="Permission denied")),
         "isolated": healthy.cut_off(STANDBY),
         "nobody-answers-yet": replace(healthy.cut_off(STANDBY), watching_since_s=NOW_S - 0.1),
         "replica": healthy.REPLICA,
+        "keepalived-not-seen": replace(STANDBY, keepalived=KeepalivedEvidence()),
+        "keepalived-stands-still": replace(STANDBY, keepalived=replace(STANDBY.keepalived, stands=True)),
+        "keepalived-starting": replace(STANDBY, keepalived=replace(STANDBY.keepalived, started_s=NOW_S - 1)),
+        "keepalived-foreign": replace(STANDBY, keepalived=replace(STANDBY.keepalived, unheld_since_s=NOW_S - 2)),
+        "keepalived-unheard": replace(STANDBY, keepalived=KeepalivedEvidence(alive=True, writer=True)),
+        "keepalived-fault": replace(
+            STANDBY, keepalived=replace(STANDBY.keepalived, state="FAULT"), track_one_since_s=NOW_S - 5
+        ),
         "moving-elsewhere": replace(
             STANDBY, peers={"db2": replace(STANDBY.peers["db2"], evidence=MOVING), "db3": STANDBY.peers["db2"]}
         ),
@@ -93,6 +106,7 @@ ROWS: dict[Standing, dict[str, Sight]] = {
         "takeover-server-hung": healthy.hung(TAKER),
         "takeover-server-blind": replace(TAKER, server=healthy.BLIND, server_unseen_since_s=NOW_S - 3.1),
         "takeover-other-cluster": with_facts(TAKER, other_cluster="invoices"),
+        "takeover-process-unknown": with_facts(TAKER, process=None),
         "takeover-keepalived-dead": replace(TAKER, keepalived=DEAD_KEEPALIVED),
         "takeover-isolated": healthy.cut_off(TAKER),
         "takeover-copy-unfinished": replace(TAKER, copying="a fresh copy of db2 was broken off"),

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from ..errors import CouldNotDo, Silent, VipguardError
+from ..model.evidence import ProcessId
 from ..session import Deadline, Lost, Session, SqlError
 from .copy import AGAIN_S, ASK_S, Plan, Tell, change_source, hold_readers, wait_for_server
 from .sessions import kill
@@ -20,6 +21,7 @@ from .sessions import kill
 NO_SUPERVISOR = 3707  # ER_RESTART_SERVER_FAILED: the copy is whole, the server shuts down
 TOO_MANY = 3634  # ER_CLONE_TOO_MANY_CONCURRENT_CLONES
 POLL_S = 0.05
+FOUND_S = 2.0  # to find its process
 ORPHAN_S = 60.0
 _PLUGIN = "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"
 _STAGES = "SELECT STAGE, STATE, ESTIMATE, DATA FROM performance_schema.clone_progress WHERE STATE <> 'Not Started'"
@@ -68,7 +70,7 @@ def make(plan: Plan, tell: Tell) -> None:
     orphaned = plan.deadline.at_most(ORPHAN_S)
     while True:
         session = wait_for_server(plan, tell, lambda _: True, "start it, for example: systemctl start mysql")
-        process = session.server_process()
+        process = session.server_process(Deadline(FOUND_S))
         try:
             _end_orphans(session, orphaned)
             if _whole(session, plan):
@@ -89,9 +91,14 @@ def make(plan: Plan, tell: Tell) -> None:
             session.close()
     tell.step("waiting for the server to start again")
     hint = HINT if unsupervised else "look into the server's error log"
-    wait_for_server(plan, tell, lambda s: s.server_process() != process, hint).close()
+    wait_for_server(plan, tell, lambda s: _is_another(s, process), hint).close()
     _require_success(plan)
     settle(plan)
+
+
+def _is_another(session: Session, process: ProcessId | None) -> bool:
+    """Another process than `process`; where that was not known, one that was up by now."""
+    return process is None or session.server_process(Deadline(FOUND_S)) != process
 
 
 class _Busy(Exception):

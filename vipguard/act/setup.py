@@ -119,7 +119,7 @@ def _look(session: Session, policy: Policy, node: Node) -> Server:
         tables=frozenset(name for (name,) in names if _is_theirs(str(name))),
         guarded=lock is not None,
         clients=len(clients),
-        process=session.server_process(),
+        process=session.server_process(deadline),
     )
 
 

@@ -10,7 +10,7 @@ from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
 from ..model.sight import GoodLag, PeerSight, Sight, is_writer
-from . import behind, standdown
+from . import behind, flavor, standdown
 from .acks import see_own, see_writer
 from .event import (
     AddressSeen,
@@ -47,7 +47,7 @@ def fold(world: World, event: Event, now_s: float) -> World:
         case ProcessExiting(process):
             return _exiting(world, process, now_s)
         case TrackSeen(value):
-            return replace(world, track=value)
+            return world if value == world.track else replace(world, track=value, track_s=now_s)
         case ReaderSeen(name, seen):
             known = world.readers.get(name)
             if known is None:
@@ -100,7 +100,10 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
         silent_since_s = evidence.asked_at_s if world.silent_since_s is None else world.silent_since_s
     if evidence.answer in (Answer.SILENT, Answer.BLIND):
         unseen_since_s = evidence.asked_at_s if world.unseen_since_s is None else world.unseen_since_s
+    if evidence.facts is not None:
+        world = _see_boot(flavor.see_own(world, evidence.facts), evidence.facts)
     before = world.server if world.server is not None and world.server.answered else world.server_before
+    before = before if before is None or evidence.facts is None or _alike(before, evidence) else None
     same = before is not None and before.facts is not None and evidence.facts is not None
     same = same and before.facts.gtid == evidence.facts.gtid  # type: ignore[union-attr]
     since_s = world.gtid_since_s if same and world.gtid_since_s is not None else evidence.seen_at_s
@@ -115,12 +118,25 @@ def see_server(world: World, evidence: ServerEvidence) -> World:
     return _compare(_see_maintenance(see_own(world, evidence), evidence.facts))
 
 
+def _alike(one: ServerEvidence, other: ServerEvidence) -> bool:
+    return one.facts is None or other.facts is None or one.facts.flavor == other.facts.flavor
+
+
+def _see_boot(world: World, facts: ServerFacts) -> World:
+    """A server whose process is not known, and that was away: it was booted, and starting its replication is due."""
+    away = world.server is not None and world.server.answer is Answer.ABSENT
+    return replace(world, join_due=True) if away and facts.process is None and world.server_before else world
+
+
 def _see_process(world: World, process: ProcessId | None) -> World:
-    """A new server process boots with its replication stopped: starting it is due again."""
-    if process is None or process == world.process:
+    """A new server process boots with its replication stopped: starting it is due again. One that is not known may be
+    another than before, which must be neither killed for it nor taken for its end."""
+    if process == world.process:
         return world
-    fresh = world.process is not None
-    return replace(world, process=process, join_due=True if fresh else world.join_due)
+    if process is None:
+        return replace(world, process=None)
+    fresh = world.known is not None and world.known != process
+    return replace(world, process=process, known=process, join_due=True if fresh else world.join_due)
 
 
 def _see_maintenance(world: World, facts: ServerFacts) -> World:
@@ -220,6 +236,8 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
     if peer is None or (peer.evidence is not None and evidence.asked_at_s < peer.evidence.asked_at_s):
         return world
     eligible, channels, alive_s = peer.eligible, peer.channels, peer.alive_s
+    told = evidence
+    evidence, apart = flavor.comparable(told, flavor.own(world))
     lagging = behind.of_peer(world, name, evidence)
     if evidence.facts is not None:
         channels = channels if evidence.facts.channels is None else evidence.facts.channels
@@ -228,14 +246,16 @@ def see_peer(world: World, name: str, evidence: ServerEvidence) -> World:
             eligible = _fit(world, known, name, lagging)
     elif evidence.answer is not Answer.ANSWERED:
         eligible, channels = None, None
-    if evidence.answer in (Answer.ANSWERED, Answer.ABSENT) or evidence.spoke:
+    if told.answer in (Answer.ANSWERED, Answer.ABSENT) or told.spoke:
         alive_s = max(alive_s or 0.0, evidence.seen_at_s)
     if evidence.answer is Answer.ANSWERED:
         world = _reached(world, evidence.asked_at_s)
     last = evidence if evidence.answered else peer.last
     seen = replace(peer, evidence=evidence, last=last, eligible=eligible, channels=channels, alive_s=alive_s)
+    apart = apart if told.answered else peer.other_flavor
     silent = evidence.answer in (Answer.ABSENT, Answer.SILENT)
     seen = replace(seen, before=peer.evidence, behind=lagging, gone_s=peer.gone_s if silent else None)
+    seen = replace(seen, other_flavor=apart)
     if eligible is True and peer.eligible is not True:
         seen = replace(seen, fit_since_s=evidence.seen_at_s)
     world = replace(world, peers={**world.peers, name: seen})

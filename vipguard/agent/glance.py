@@ -71,7 +71,7 @@ def glance(policy: Policy, wanted: Wanted, local_s: float, peers_s: float) -> Gl
         world = see_address(world, procnet.look(policy.vip.interface, policy.vip.ip, now))
     except CouldNotLook as exc:
         blind["address"] = str(exc)
-    world = replace(world, keepalived=KeepalivedEvidence(alive=_keepalived(policy)))
+    world = replace(world, keepalived=_keepalived(policy))
     pings = _Side(lambda: _ping(policy, wanted.pings_s)) if wanted.pings_s else None
     local = ServerProbe(Connector.local(policy.mysql), policy)
     world = see_server(world, local.look(local_s, now))
@@ -115,10 +115,15 @@ def _own_writer(world: World) -> World:
     return replace(world, errant=GtidSet.empty(world.server.facts.flavor))
 
 
-def _keepalived(policy: Policy) -> bool | None:
-    watch = KeepalivedWatch(policy.vrrp.pid_file)
+def _keepalived(policy: Policy) -> KeepalivedEvidence:
+    """What one look tells of it: its notify lines were for the agent that reads them."""
+    watch = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
     try:
-        return watch.look()
+        alive = watch.look()
+        unheld_since_s = 0.0 if alive and watch.has_fifo() is False else None
+        return KeepalivedEvidence(
+            alive=alive, started_s=watch.began_s(), stands=watch.stands(), unheld_since_s=unheld_since_s
+        )
     finally:
         watch.close()
 

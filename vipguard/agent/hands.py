@@ -214,7 +214,7 @@ class Hands:
         try:
             found = act(session, deadline)
             left = found if act is examine else GtidSet.empty(found.flavor)
-            return RelayEvidence(session.server_process(), self._now(), left)
+            return RelayEvidence(session.server_process(deadline), self._now(), left)
         finally:
             session.close()
 

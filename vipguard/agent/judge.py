@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ..checks import vrrp, writer
 from ..model.effect import ResetClients, WriteTrack
 from ..model.verdict import Eligibility, Standing, Verdict
 from . import damping
 from .draft import Draft
 from .world import Closing, Handing, Starting, World, Writing
+
+ASK_AFTER_S, ASK_AGAIN_S = 2.0, 30.0
 
 
 def _standing(world: World) -> Standing:
@@ -34,7 +37,8 @@ def judge(draft: Draft) -> None:
         isinstance(world.phase, Starting) and vip and world.track is not None
     ):
         return
-    wanted = "1" if verdict.may and not isinstance(world.phase, Starting) else "0"
+    may = verdict.may or (verdict.rule in writer.OF_KEEPALIVED and writer.for_track(sight, verdict.standing).may)
+    wanted = "1" if may and not isinstance(world.phase, Starting) and not _asks(draft, verdict) else "0"
     if wanted == "0" and isinstance(world.phase, Writing):
         return
     draft.set(track_asked=wanted)
@@ -43,6 +47,24 @@ def judge(draft: Draft) -> None:
         if wanted == "0" and vip and "WriteTrack" not in world.flights and not moved:
             draft.send(ResetClients(0.6, world.process))
         draft.send(WriteTrack(1.0, wanted))
+
+
+def _asks(draft: Draft, verdict: Verdict) -> bool:
+    """Says 0 for a moment, when keepalived has said nothing at all: what it follows it must tell then. It may have read
+    two changes as none."""
+    world, seen = draft.world, draft.world.keepalived
+    if verdict.standing != "candidate" or seen.state is not None or not seen.writer:
+        return False
+    asked_s = world.vrrp_asked_s
+    if asked_s is not None and draft.now_s - asked_s < vrrp.SETTLE_S:
+        return True
+    if vrrp.starting(draft.sight) or (asked_s is not None and draft.now_s - asked_s < ASK_AGAIN_S):
+        return False
+    one_s = draft.sight.track_one_since_s
+    if one_s is None or draft.now_s - one_s < ASK_AFTER_S:
+        return False
+    draft.set(vrrp_asked_s=draft.now_s)
+    return True
 
 
 def _tell(draft: Draft, old: Verdict | None, new: Verdict) -> None:

@@ -9,7 +9,7 @@ from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
 from . import damping, standdown
 from .draft import Draft
-from .world import Invited, Resting, Taking, Writing
+from .world import Invited, Resting, Taking, World, Writing
 
 PROMOTED_S = 60.0  # an order that could not be carried out by then is forgotten
 KEEP_LAG_S = 5.0
@@ -53,18 +53,20 @@ def keep(draft: Draft) -> None:
         draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
     if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
-    known = tuple(sorted(draft.sight.known_openings))
-    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged, openings=known)
-    if told != memory:
-        draft.send(Remember(REMEMBER_S, told))
+    openings = tuple(sorted(draft.sight.known_openings))
+    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged, openings=openings)
+    told = replace(told, threads=world.threads)
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
         lag = KeptLag(world.boot_id, good.lag_s, good.at_s)
         if kept is None or kept.boot_id != world.boot_id or _tells_more(lag, kept):
-            draft.send(Remember(REMEMBER_S, replace(memory, lag=lag)))
+            told = replace(told, lag=lag)
     if isinstance(world.phase, Resting) and world.compared and world.clean != memory.clean:
-        draft.send(Remember(REMEMBER_S, replace(memory, clean=world.clean)))
-    if isinstance(world.phase, Writing) and world.process is not None:
+        told = replace(told, clean=world.clean)
+    if told != memory:
+        draft.send(Remember(REMEMBER_S, told))
+    known = world.process is not None or memory.completed is None or memory.completed.epoch != _epoch(world)
+    if isinstance(world.phase, Writing) and known:
         done = Completed(world.phase.epoch, world.boot_id, world.process)
         if memory.completed != done or not memory.open:
             epoch = max(memory.epoch, done.epoch)
@@ -77,6 +79,10 @@ def keep(draft: Draft) -> None:
     ):
         draft.note("solo-ends", "another-node-is-back")
         draft.send(Remember(REMEMBER_S, replace(memory, solo=False)))
+
+
+def _epoch(world: World) -> int | None:
+    return world.phase.epoch if isinstance(world.phase, Writing) else None
 
 
 def _tells_more(lag: KeptLag, kept: KeptLag) -> bool:

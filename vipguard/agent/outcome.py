@@ -59,7 +59,7 @@ from ..model.evidence import Answer, DiskEvidence, RelayEvidence, ServerEvidence
 from ..model.gtid import GtidSet
 from ..notify import proof
 from ..notify.takeover import Takeover
-from . import duplicate, hooks, ledger, move, phases, proofs, readers, standdown
+from . import duplicate, hooks, ledger, move, phases, proofs, readers, standdown, threads
 from . import semi_sync as acks
 from .draft import Draft
 from .event import Claimed, Did, Failed, Looked, Prepared
@@ -147,7 +147,8 @@ def succeeded(draft: Draft, did: Did) -> None:
             gone = ServerEvidence(Answer.ABSENT, draft.now_s, draft.now_s, reason="killed")
             draft.world = see_gone(draft.world, effect.process, gone)
         case WriteTrack(), _:
-            draft.set(track=effect.value)
+            if draft.world.track != effect.value:
+                draft.set(track=effect.value, track_s=draft.now_s, track_changed_s=draft.now_s)
             draft.forget("track-file")
             draft.note("track-file", "written", value=effect.value)
         case Remember(), _:
@@ -162,13 +163,14 @@ def succeeded(draft: Draft, did: Did) -> None:
             _relay(draft, effect, result)
         case StartReplication() | StartReceiving(), _:
             draft.set(joined_s=draft.now_s, relay=None)
-            draft.note(
-                "replication", "started", threads="both" if isinstance(effect, StartReplication) else "io"
-            )
+            if not draft.world.trying.failed:
+                both = isinstance(effect, StartReplication)
+                draft.note("replication", "started", threads="both" if both else "io")
             if draft.world.memory.stopped is not None:
                 draft.send(Remember(2.0, replace(draft.world.memory, stopped=None)))
         case Point(), _:
             draft.set(joined_s=draft.now_s, join_due=True, relay=None)
+            threads.stopped_by_us(draft)
             draft.note("replication", "pointed", source=effect.node)
         case FencePeer(), _:
             draft.note("fenced", "fence-done", "warning", node=effect.node)
@@ -254,6 +256,7 @@ def _taken_step(draft: Draft, did: Did) -> None:
             _record(draft, received=result)
         case StopReceiving(), _:
             draft.set(join_due=True, joined_s=draft.now_s)
+            threads.stopped_by_us(draft)
             _record(draft, stopped=True)
         case Drain(), GtidSet():
             _record(draft, drained=result)
@@ -313,6 +316,7 @@ def failed(draft: Draft, did: Did, failure: Failed) -> None:
         draft.send(Release(0.5, effect.node))  # it may hold the lock; its lane carries this out after it
     if isinstance(effect, StopReceiving):
         draft.set(join_due=True)  # it may have stopped
+        threads.stopped_by_us(draft)
     match effect:
         case CloseServer(care=Care.STRICT) if isinstance(phase, Closing):
             draft.note("close-failed", "commits-wait", "warning", reason=failure.text)

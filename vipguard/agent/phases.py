@@ -20,6 +20,7 @@ BACK_OFF_S = 1.0
 AGAIN_S = 0.1  # between two attempts to kill
 CLOSE_AGAIN_S = 0.02  # between two closes that fail at once: a connection may become free well within `close_s`
 LEGIT_BACK_OFF_S_MAX = 60.0
+MUTE_BACK_OFF_S_MAX = 30.0  # while adverts do not leave: it can be the only node that is left
 CLAIM_SEEN_S = 0.3  # three rounds of the writer's agent, which announces the VIP anew when the claim ends
 #: Less free than that, and a write may be standing half done: a file system refuses its last blocks before it counts
 #: them all, and a transaction is written in pieces. MariaDB's close would end such a write and tear its binary log.
@@ -99,6 +100,9 @@ def hold_off(draft: Draft, rule: str, text: str) -> None:
     if rule == "peer-legit":
         back_off_s = min(LEGIT_BACK_OFF_S_MAX, back_off_s * 2.0**draft.world.sent_away)
         draft.set(sent_away=min(draft.world.sent_away + 1, 10))
+    if rule in ("adverts-timeout", "adverts-stopped"):  # only who has the VIP can see whether they leave
+        back_off_s = min(MUTE_BACK_OFF_S_MAX, back_off_s * 2.0**draft.world.mute)
+        draft.set(mute=min(draft.world.mute + 1, 10))
     draft.say("refused", rule, "warning", text=text, back_off_s=back_off_s)
     draft.set(hold_off=HoldOff(rule, text, draft.now_s + back_off_s))
 
@@ -144,7 +148,7 @@ def abandon(draft: Draft, rule: str, text: str, blame: bool = True) -> None:
 def complete(draft: Draft, takeover: Takeover) -> None:
     """The epoch row is written: this node is the writer."""
     world = draft.world
-    assert takeover.reserved is not None and world.process is not None
+    assert takeover.reserved is not None
     done = Completed(takeover.reserved, world.boot_id, world.process)
     draft.note(
         "takeover-complete",
@@ -163,7 +167,7 @@ def complete(draft: Draft, takeover: Takeover) -> None:
     writing = Writing(takeover.reserved, takeover.opener, draft.now_s)
     # a mark of an earlier writer says nothing of what is written from here on, should another open meanwhile
     draft.set(acks=replace(draft.world.acks, receiving=None))
-    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None)
+    draft.set(phase=writing, hold_off=None, diverged=None, errant=nothing, promoted_until_s=None, mute=0)
     fenced = bool(world.rivals) and all(peer.out for peer in world.rivals.values())
     solo = fenced or (world.memory.solo and not any(peer.answered for peer in world.rivals.values()))
     if world.policy.lossless:

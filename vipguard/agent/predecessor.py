@@ -101,7 +101,7 @@ def _may_be_open(policy: Policy, done: Completed) -> bool:
         probe.close()
     if seen.facts is not None:
         return not seen.facts.closed and seen.facts.process in (None, done.process)
-    return seen.answer is not Answer.ABSENT or not is_exiting(done.process)
+    return seen.answer is not Answer.ABSENT or done.process is None or not is_exiting(done.process)
 
 
 def _kept_elsewhere(policy: Policy) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..checks import CHECKS, lag, stall
+from ..checks import CHECKS, lag, replication, stall
 from ..model.evidence import Answer, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
@@ -110,6 +110,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "threads": _threads(facts.channels if facts else None),
         "errant": None if sight.errant is None else str(sight.errant),
         "io_stopped_by_takeover": sight.io_stopped_by_us,
+        "stopped_by_hand": replication.start(facts) if sight.stopped_by_hand and facts else None,
         "diverged": world.diverged,
         "maintenance": _told(sight.in_maintenance),
         "semi_sync": _semi_sync(world, sight),
@@ -170,6 +171,7 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "threads": _threads(peer.channels),
         "errant": None,
         "io_stopped_by_takeover": None,
+        "stopped_by_hand": None,
         "diverged": None,
         "maintenance": _told(of_node(facts.maintenance, peer.node.name)) if facts else None,
         "semi_sync": _peer_semi_sync(facts),

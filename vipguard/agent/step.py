@@ -98,7 +98,8 @@ def _starting(draft: Draft) -> None:
             return
         phases.rest(draft, "started", "agent-started")
         return
-    foreign = done is None or done.boot_id != world.boot_id or done.process != facts.process
+    told = done is not None and done.process is not None and facts.process is not None  # else blind, and not another
+    foreign = done is None or done.boot_id != world.boot_id or (told and done.process != facts.process)
     if done is None or foreign or not sight.vip_here or world.policy.me.is_replica:
         _close(
             draft, "not-taken-over", "the server is writable, and no completed takeover of this node says why"
@@ -109,6 +110,8 @@ def _starting(draft: Draft) -> None:
         epoch = max(epoch, facts.epoch.epoch)  # it raised its epoch, and died before that was on its disk
     known_by = "takeover-completed-before" if world.memory.completed else "epoch-row-of-this-boot"
     draft.note("adopted", known_by, "info" if world.memory.completed else "warning", epoch=epoch)
+    if facts.process is None:
+        draft.note("process", "process-unknown", "warning", text="the writer's process is not known to this agent")
     draft.set(phase=Writing(epoch, None, draft.now_s), errant=None)
 
 

@@ -12,6 +12,7 @@ import select
 from collections.abc import Callable
 
 from ..act import track_file
+from ..checks import vrrp
 from ..errors import CouldNotDo, CouldNotLook
 from ..log import get_logger
 from ..model.evidence import KeepalivedEvidence, ProcessId
@@ -35,6 +36,7 @@ from .event import (
 )
 from .reader_watch import ReaderWatch
 
+BEGAN_S = 0.05  # how much later than its first line a process may seem to have begun: its time is told in hundredths
 _log = get_logger("watch")
 
 
@@ -52,7 +54,9 @@ class Watch:
         self._readers = ReaderWatch(policy, now) if readers else None
         self._address = AddressWatch(policy.vip.interface, policy.vip.ip, now)
         self._adverts = AdvertWatch(policy.vip.interface, policy.vip.router_id, now)
-        self._keepalived = KeepalivedWatch(policy.vrrp.pid_file)
+        self._keepalived = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
+        self._held = False
+        self._unheld_s: float | None = None  # since when nobody has the FIFO open
         self._reach = self._reaching(policy)
         self._seen = KeepalivedEvidence()
         self._heard: dict[str, float] = {}
@@ -147,23 +151,42 @@ class Watch:
                 _log.warning("fifo", rule="line-ignored", line=line.line, why=line.why)
         if self._readers is not None:
             self._readers.say(seen.events)
-        said = [event.state for event in seen.events if event.instance == self.policy.instance]
+        said = [e.state for e in seen.events if e.instance == self.policy.instance and not e.word.endswith("_PRIORITY")]
         state, at_s = self._seen.state, self._seen.state_at_s
         if said and said[-1] != state:
             state, at_s = said[-1], self._now()
+        alive = self._lives(seen.writer)
+        began_s = self._keepalived.began_s()
+        if alive is False or (began_s is not None and at_s is not None and at_s < began_s - BEGAN_S):
+            state = at_s = None  # that was said by another process
         adverts = self._adverts.drain()
         self._heard = {sender: heard_s for sender, (heard_s, _) in adverts.heard.items()}
         spoken = {sender: priority for sender, (_, priority) in adverts.heard.items() if priority}
         self._priorities = {s: p for s, p in (self._priorities | spoken).items() if s in self._heard}
         self._seen = KeepalivedEvidence(
-            alive=self._keepalived.look(),
+            alive=alive,
             hung_up=seen.hung_up,
             state=state,
             state_at_s=at_s,
             advert_left_s=adverts.left_at_s,
             looked_at_s=adverts.looked_at_s,
+            started_s=began_s,
+            stands=self._keepalived.stands(),
+            writer=seen.writer,
+            unheld_since_s=self._unheld_s if alive else None,
         )
         return self._seen
+
+    def _lives(self, writer: bool) -> bool | None:
+        """By its process; where that was never seen, as from a container, by whether somebody has the FIFO open, which
+        ends for a moment when keepalived reads its configuration again."""
+        now_s = self._now()
+        self._unheld_s = None if writer else (now_s if self._unheld_s is None else self._unheld_s)
+        self._held = self._held or writer
+        lives = self._keepalived.look()
+        if lives or self._keepalived.ever_seen or not self._held:
+            return lives
+        return self._unheld_s is None or now_s - self._unheld_s < vrrp.SETTLE_S
 
     def _reopen_fifo(self) -> None:
         try:

@@ -20,7 +20,7 @@ from ..model.evidence import (
 from ..model.gtid import GtidSet
 from ..model.heartbeat import Behind
 from ..model.maintenance import Maintenance
-from ..model.memory import KeptClean, Memory
+from ..model.memory import KeptClean, KeptThreads, Memory
 from ..model.policy import Policy
 from ..model.reading import ReaderState
 from ..model.sight import GoodLag, PeerSight, Receiving, Sight
@@ -28,6 +28,8 @@ from ..model.silence import NOTICED, silence_s
 from ..model.standdown import StoodDown
 from ..model.verdict import Verdict
 from ..notify.takeover import ADVERTS_MISSED, Takeover
+
+STEADY_S = 2.0  # so long replication must run, after a start that failed, before this node counts as one that does
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,30 @@ class Acks:
 
 
 @dataclass(frozen=True, slots=True)
+class Trying:
+    """How the starts of replication fare, and how its threads stood at the last look (`seen_s`) at `process`.
+
+    `tries` starts did not stay, the last was sent at `tried_s`; `failed` is what ended it. `about` and `ids`: what
+    would make it another case. `ran_since_s`: since when all threads run; `stands`: they were seen to stand since the
+    start. `io_ran_s`: when the IO threads last received; `searching`: one looked for its source; `sql`: the SQL
+    threads ran.
+    """
+
+    tries: int = 0
+    tried_s: float = 0.0
+    failed: str = ""
+    about: tuple[object, ...] = ()
+    ids: tuple[int, ...] = ()
+    ran_since_s: float | None = None
+    stands: bool = False
+    process: ProcessId | None = None
+    seen_s: float = 0.0
+    io_ran_s: float | None = None
+    searching: bool = False
+    sql: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicate:
     """Who else answered for the VIP when the holder asked last, and for how many rounds nobody has since. `claimed`:
     another node has the claim on this one, since it got the VIP too."""
@@ -168,8 +194,13 @@ class World:
     """All that `step` knows. `began_s` is when the agent began, `watching_s` since when it looks without a pause.
 
     `peers` are all other nodes, replicas too. `said` holds what was logged last, by topic. `sent_away`: how often in a
-    row a peer that writes by right did so. `beat_s`: when a heartbeat was sent last, `beat_done_s`: when that
-    had ended, `beat_gtid`: what the server had when it was asked first after that.
+    row a peer that writes by right did so; `mute`: how often the VIP was here and no advert left. `beat_s`: when a
+    heartbeat was sent last, `beat_done_s`: when that had ended, `beat_gtid`: what the server had when it was asked
+    first after that.
+    `track_s`: since when the track file says what it says; `track_changed_s`: when this agent last changed that;
+    `vrrp_asked_s`: when it did only to see whether keepalived follows.
+    `process`: the server's, None where it is not known; `known`: the last one that was.
+    `trying`: the starts of replication; `threads`: which process did replicate, and whether a hand stopped it.
     `steady_s`: since when its ticks come in time; `armed_s`: when the server will close itself, by order;
     `ordered_s`: the same of the last order, called off or not.
     `gone_to`: the peers to which it was said that the local server's process is gone; `said_gone_s`: when that was
@@ -198,9 +229,12 @@ class World:
     exited_s: float = 0.0
     exited: ProcessId | None = None
     process: ProcessId | None = None
+    known: ProcessId | None = None
     join_due: bool | None = None
     relay: RelayEvidence | None = None
     joined_s: float = 0.0
+    trying: Trying = Trying()
+    threads: KeptThreads | None = None
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
     disk: DiskEvidence | None = None
@@ -224,6 +258,7 @@ class World:
     claims: Mapping[str, int] = field(default_factory=dict)
     hold_off: HoldOff | None = None
     sent_away: int = 0
+    mute: int = 0
     promoted_until_s: float | None = None
     damping: Damping = Damping()
     duplicate: Duplicate = Duplicate()
@@ -233,6 +268,9 @@ class World:
     word_due: bool = False
     acks: Acks = Acks()
     track: str | None = None
+    track_s: float | None = None
+    track_changed_s: float | None = None
+    vrrp_asked_s: float | None = None
     track_asked: str | None = None
     flights: Mapping[str, Flight] = field(default_factory=dict)
     next_flight: int = 1
@@ -258,6 +296,21 @@ class World:
         return self.process is not None and self.exited != self.process
 
     @property
+    def stopped_by_hand(self) -> bool:
+        """Do threads of the present server process stand because somebody stopped them?"""
+        facts, kept = self.server.facts if self.server else None, self.threads
+        if facts is None or kept is None or not kept.by_hand or kept.process != facts.process:
+            return False
+        return any(not channel.sql_running or channel.io == "stopped" for channel in facts.channels or ())
+
+    def start_fails(self, now_s: float) -> str | None:
+        """What ended the last start of replication; None where it stays started, or none has failed."""
+        since_s = self.trying.ran_since_s
+        if not self.trying.failed or (since_s is not None and now_s - since_s >= STEADY_S):
+            return None
+        return self.trying.failed
+
+    @property
     def rivals(self) -> dict[str, PeerSight]:
         """The other nodes that may become the writer."""
         return {name: peer for name, peer in self.peers.items() if not peer.node.is_replica}
@@ -271,8 +324,11 @@ class World:
             server_silent_since_s=self.silent_since_s,
             server_unseen_since_s=self.unseen_since_s,
             process_lives=self.process_lives,
+            process_unknown=self.process is None,
             address=self.address,
             keepalived=self.keepalived,
+            track_one_since_s=self.track_s if self.track == "1" else None,
+            track_changed_s=self.track_changed_s,
             disk=self.disk,
             peers=self.rivals,
             replicas={name: peer for name, peer in self.peers.items() if peer.node.is_replica},
@@ -284,6 +340,8 @@ class World:
             errant=self.errant,
             relay=self.relay,
             io_stopped_by_us=self.memory.stopped == self.boot_id,
+            stopped_by_hand=self.stopped_by_hand,
+            start_fails=self.start_fails(now_s),
             own_claims=self.claims,
             memory=self.memory,
             parked=self._parked(now_s),
@@ -304,7 +362,9 @@ class World:
     def _was_writer(self) -> bool:
         """Is the newest opening on this server the one that this agent, or one before it, completed in this boot?"""
         facts, done = self.server.facts if self.server else None, self.memory.completed
-        if facts is None or done is None or done.boot_id != self.boot_id or done.process != facts.process:
+        if facts is None or facts.process is None or done is None or done.boot_id != self.boot_id:
+            return False
+        if done.process != facts.process:
             return False
         newest = facts.history.newest
         return newest is not None and (newest.node, newest.boot_id) == (self.policy.node, self.boot_id)
@@ -341,6 +401,7 @@ def begin(policy: Policy, boot_id: str, now_s: float, memory: Memory, *, may_ope
         diverged=memory.diverged,
         maintenance=memory.maintenance,
         good_lag=GoodLag(kept.lag_s, kept.at_s) if kept else None,
+        threads=memory.threads if memory.threads is not None and memory.threads.boot_id == boot_id else None,
     )
 
 

@@ -60,7 +60,11 @@ def examine(writer: str, target: str, first: Sight, second: Sight) -> list[Line]
     if theirs is None or its is None:
         reason = seen.reason if seen is not None and theirs is None else "its server does not answer"
         return [Line("not-seen", f"{target if theirs is None else writer}: {reason}", False)]
+    if theirs.flavor != its.flavor:
+        text = f"{target} is {theirs.flavor} and {writer} is {its.flavor}: their GTIDs cannot be compared"
+        return [_standing(target, theirs), Line("other-flavor", text, False)]
     lines = [_standing(target, theirs), *_by_operator(target, its), _threads(target, _channels(first, target, theirs))]
+    lines.append(_fit(target, theirs, first.policy.damping.recovery_block_s))
     every_s, before = first.policy.limits.heartbeat_s, facts(first, writer)
     beats = before.beats if before is not None else None
     lines += [_lag(target, _channels(first, target, theirs), theirs, its, beats, every_s), _errant(target, theirs, its)]
@@ -82,6 +86,15 @@ def _standing(target: str, theirs: ServerFacts) -> Line:
     if theirs.closed:
         return Line("closed", f"{target} answers and is read-only ({theirs.flavor} {version})")
     return Line("closed", f"{target} is writable", False)
+
+
+def _fit(target: str, theirs: ServerFacts, block_s: float) -> Line:
+    """What SQL cannot tell of it, its keepalived above all, its own agent judges: it holds a lock while all is well.
+    With a recovery block it may not hold it and take an order up all the same; if it does not, nobody is closed."""
+    if theirs.fit_lock is not None:
+        return Line("fit", f"the agent of {target} says that it would take over")
+    text = f"the agent of {target} does not say that it would take over: see `vipguard status` there"
+    return Line("not-fit", f"{text}, its keepalived included", block_s > 0)
 
 
 def _by_operator(target: str, its: ServerFacts) -> list[Line]:

@@ -9,10 +9,11 @@ On MariaDB also: do the threads keep one order? A server whose `gtid_strict_mode
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.evidence import Channel, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
+from ..model.policy import MARIADB
 from ..model.sight import Sight, is_writer
 
 # What an IO thread says of a source that cannot be reached, as against one that refuses it for good.
@@ -31,8 +32,9 @@ class Threads:
     text: str
 
 
-def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
-    """One channel by the table; `io_stopped_by_us` says that a takeover stopped the IO thread on purpose."""
+def judge(channel: Channel, io_stopped_by_us: bool, stopped_by_hand: bool = False) -> Threads:
+    """One channel by the table; `io_stopped_by_us` says that a takeover stopped the IO thread on purpose,
+    `stopped_by_hand` that somebody else did."""
     name = f"channel {channel.name!r}" if channel.name else "replication"
     if channel.received is None:
         return Threads(Outcome.CRITICAL, "not-by-gtid", f"{name}: it follows by position, not by GTID")
@@ -54,6 +56,8 @@ def judge(channel: Channel, io_stopped_by_us: bool) -> Threads:
         return Threads(Outcome.WARNING, "source-gone", f"{name}: the IO thread is without its source")
     if io_stopped_by_us:
         return Threads(Outcome.WARNING, "io-stopped-by-takeover", f"{name}: a takeover stopped the IO thread")
+    if channel.io_errno and not stopped_by_hand:
+        return Threads(Outcome.WARNING, "source-given-up", f"{name}: the IO thread looked for its source in vain")
     return Threads(Outcome.CRITICAL, "io-thread-stopped", f"{name}: the IO thread is stopped")
 
 
@@ -64,8 +68,20 @@ def worst(sight: Sight) -> Threads:
         return Threads(Outcome.UNKNOWN, "replication-not-seen", "the replication threads were not seen")
     if not facts.channels:
         return Threads(Outcome.CRITICAL, "replication-not-configured", "this server replicates from nobody")
-    rows = [judge(channel, sight.io_stopped_by_us) for channel in facts.channels]
-    return max((*rows, *_order(facts, sight)), key=lambda row: row.outcome)
+    rows = [judge(channel, sight.io_stopped_by_us, sight.stopped_by_hand) for channel in facts.channels]
+    found = max((*rows, *_order(facts, sight)), key=lambda row: row.outcome)
+    if sight.stopped_by_hand and found.rule in ("io-thread-stopped", "sql-thread-stopped"):
+        return replace(found, text=f"{found.text}, by a hand, and stays so; to start it: {start(facts)}")
+    if sight.start_fails is not None and found.outcome is not Outcome.CRITICAL:
+        return Threads(Outcome.CRITICAL, "start-fails", sight.start_fails)
+    return found
+
+
+def start(facts: ServerFacts) -> str:
+    """What an operator types to start replication there."""
+    if facts.flavor != MARIADB:
+        return "START REPLICA;"
+    return "START ALL SLAVES;" if len(facts.channels or ()) > 1 else "START SLAVE;"
 
 
 def _order(facts: ServerFacts, sight: Sight) -> Iterator[Threads]:

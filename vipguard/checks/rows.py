@@ -54,12 +54,17 @@ def hung(sight: Sight) -> Decision | None:
 
 def hung_holder(sight: Sight) -> Decision | None:
     decision = hung(sight)
-    return decision if decision and sight.peer_eligible and sight.policy.fence.kill_hung else None
+    kills = sight.policy.fence.kill_hung and not sight.process_unknown
+    return decision if decision and sight.peer_eligible and kills else None
 
 
 def hung_alone(sight: Sight) -> Decision | None:
     decision = hung(sight)
-    return (UNSEEN, decision[1] + "; no other node is known eligible", decision[2]) if decision else None
+    if decision is None:
+        return None
+    blind = sight.process_unknown and sight.peer_eligible
+    why = "its process is not known, so that it cannot be ended" if blind else "no other node is known eligible"
+    return UNSEEN, f"{decision[1]}; {why}", decision[2]
 
 
 def silent(sight: Sight) -> Decision | None:
@@ -72,6 +77,22 @@ def blind(sight: Sight) -> Decision | None:
     if sight.server is not None and sight.server.answer is Answer.BLIND:
         return UNSEEN, f"could not look at the server: {sight.server.reason}", ()
     return None
+
+
+def process_unknown(sight: Sight) -> Decision | None:
+    """Not here: such a server could not be killed if it could not be closed, and its end would show late."""
+    facts = sight.server.facts if sight.server else None
+    if facts is None or facts.process is not None:
+        return None
+    return NO, "no process on this host is proven to be the server, so that it could not be ended if need be", ()
+
+
+def other_flavor(sight: Sight) -> Decision | None:
+    """Whose GTIDs are of another kind cannot be compared with; that matters as long as no comparable node writes."""
+    apart = [peer for peer in sight.peers.values() if peer.other_flavor]
+    if not apart or sight.writers():
+        return None
+    return NO, "; ".join(f"{peer.node.name}: {peer.other_flavor}" for peer in apart), ()
 
 
 def other_cluster(sight: Sight) -> Decision | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..model.sight import Sight
 from ..model.verdict import Standing, Verdict
-from . import lag, rows
+from . import lag, rows, vrrp
 
 Row = tuple[str, rows.Decide]
 
@@ -21,6 +21,7 @@ CANDIDATE: tuple[Row, ...] = (
     ("server-silent", rows.silent),
     ("server-blind", rows.blind),
     ("other-cluster", rows.other_cluster),
+    ("process-unknown", rows.unless_promoted(rows.process_unknown)),
     ("keepalived-dead", rows.keepalived_dead),
     ("copy-unfinished", rows.copying),
     ("stood-down", rows.stood_down),
@@ -35,12 +36,19 @@ CANDIDATE: tuple[Row, ...] = (
     ("lag-unknown", rows.unless_entitled(rows.lag_unknown)),
     ("lag-exceeded", rows.unless_entitled(rows.lag_exceeded)),
     ("semi-sync-unmarked", rows.unless_entitled(rows.unmarked)),
+    ("other-flavor", rows.unless_promoted(rows.other_flavor)),
     ("errant-transactions", rows.unless_entitled(rows.errant_transactions)),
     ("disk-unfit", rows.disk_unfit),
     ("disk-unsynced", rows.disk_unsynced),
     ("isolated", rows.isolated),
     ("nobody-answers-yet", rows.nobody_yet),
     ("replica", rows.replica),
+    ("keepalived-not-seen", vrrp.not_seen),
+    ("keepalived-stands-still", vrrp.stands_still),
+    ("keepalived-starting", vrrp.starting),
+    ("keepalived-foreign", vrrp.foreign),
+    ("keepalived-unheard", vrrp.unheard),
+    ("keepalived-fault", vrrp.fault),
     ("moving-elsewhere", rows.unless_promoted(rows.moving_elsewhere)),
     ("recovery-block", rows.unless_ordered(rows.recovery_block)),
     ("damped", rows.unless_ordered(rows.damped)),
@@ -56,6 +64,7 @@ TAKING: tuple[Row, ...] = (
     ("takeover-server-hung", rows.hung),
     ("takeover-server-blind", rows.blind_taker),
     ("takeover-other-cluster", rows.other_cluster),
+    ("takeover-process-unknown", rows.unless_promoted(rows.process_unknown)),
     ("takeover-keepalived-dead", rows.keepalived_dead),
     ("takeover-isolated", rows.isolated),
     ("takeover-copy-unfinished", rows.copying),
@@ -86,9 +95,25 @@ HOLDER: tuple[Row, ...] = (
 TABLES: dict[Standing, tuple[Row, ...]] = {"candidate": CANDIDATE, "taking": TAKING, "holder": HOLDER}
 
 
-def judge(sight: Sight, standing: Standing) -> Verdict:
+#: What only keepalived can change. These rows keep nobody from writing 1 to the track file: what waits for a 0 to end
+#: would never be seen to.
+OF_KEEPALIVED = frozenset(
+    {
+        "keepalived-not-seen",
+        "keepalived-stands-still",
+        "keepalived-starting",
+        "keepalived-foreign",
+        "keepalived-unheard",
+        "keepalived-fault",
+    }
+)
+
+
+def judge(sight: Sight, standing: Standing, without: frozenset[str] = frozenset()) -> Verdict:
     """The verdict of the first row of the standing's table that applies; the last row always does."""
     for rule, row in TABLES[standing]:
+        if rule in without:
+            continue
         decision = row(sight)
         if decision is not None:
             eligibility, text, numbers = decision
@@ -96,9 +121,16 @@ def judge(sight: Sight, standing: Standing) -> Verdict:
     raise AssertionError(f"the {standing} table has no last row")
 
 
+def for_track(sight: Sight, standing: Standing) -> Verdict:
+    """The same without what only keepalived can change: what the track file says."""
+    return judge(sight, standing, OF_KEEPALIVED)
+
+
 _DATA = frozenset(
     {
         "other-cluster",
+        "process-unknown",
+        "other-flavor",
         "filtered",
         "forked",
         "replication-broken",
@@ -132,7 +164,7 @@ NO_FAULTS = frozenset(
         "recovery-block",
         "damped",
     }
-)
+) | OF_KEEPALIVED
 
 
 def unfit(sight: Sight) -> tuple[str, str] | None:

@@ -272,7 +272,7 @@ def _for_keepalived(app: App, name: str, reader: str | None) -> int:
     sight = _server_alone(policy) if here else _all(policy)
     if reader is not None:
         return _say(reading.judge(policy, reader, sight, here))
-    return _say(writer.judge(sight, "holder" if here else "candidate"))
+    return _say(writer.for_track(sight, "holder" if here else "candidate"))
 
 
 def _vip_before(policy: Policy) -> str:

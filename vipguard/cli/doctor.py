@@ -97,6 +97,7 @@ def _examine(app: App, keepalived_conf: str, everywhere: bool, there: list[str])
     yield from host.judge(policy, servers, guarded=not silent)
     yield from network.judge(policy, servers)
     yield from installed.judge(policy, keepalived_conf)
+    yield from installed.running(policy)
 
 
 def _load(app: App) -> tuple[Policy | None, list[ConfigError]]:

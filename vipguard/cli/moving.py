@@ -20,6 +20,7 @@ AT_MOST_MS = 2000  # nobody writes
 WAIT_S = 5.0  # for the writer's long transactions
 ASK_S = 2.0
 LOOK_S = 0.3
+FIT_S = 3.0  # for an agent, or a keepalived, that was just started
 POLL_S = 0.008
 TAKEN_UP_S = 5.0  # for the target's agent to claim, and the writer's to close
 SETTLED_S = 20.0  # for one writer, whichever, when it went wrong
@@ -93,8 +94,13 @@ def _looked_at(policy: Policy, writer: Node, target: Node, order: Order, wait_s:
     from vipguard.checks import move
     from vipguard.session import Deadline
 
-    first, second = servers(policy, ASK_S), servers(policy, ASK_S)
-    lines = move.examine(writer.name, target.name, first, second)
+    until_s = time.monotonic() + FIT_S
+    while True:
+        first, second = servers(policy, ASK_S), servers(policy, ASK_S)
+        lines = move.examine(writer.name, target.name, first, second)
+        if [line.rule for line in lines if not line.fine] != ["not-fit"] or time.monotonic() > until_s:
+            break
+        time.sleep(LOOK_S)
     until_s = time.monotonic() + wait_s
     while (long := order.long_transactions(Deadline(ASK_S))) and time.monotonic() < until_s:
         time.sleep(LOOK_S)

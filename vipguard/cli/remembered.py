@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _REMEMBERED = {
     "lag": ("lag-never-seen", "lag-seen", "lag-null", "lag-last-good"),
     "errant": ("errant-not-compared",),
-    "replication": ("io-thread-stopped",),
+    "replication": ("io-thread-stopped", "sql-thread-stopped", "source-given-up"),
     "disk": ("disk-not-seen", "disk-free"),
     "semi_sync": ("unmarked", "mark-on-its-way", "commits-under-way", "source-off"),
 }
@@ -47,8 +47,9 @@ def with_agents_memory(policy: Policy, finding: Finding, sight: Sight, within_s:
             return replace(sight, good_lag=good, behind=None if of is None else behind)
     if name == "errant" and own.get("errant") is not None and facts is not None:
         return replace(sight, errant=GtidSet.parse(facts.flavor, own["errant"]))
-    if name == "replication" and own.get("io_stopped_by_takeover"):
-        return replace(sight, io_stopped_by_us=True)
+    if name == "replication" and (own.get("io_stopped_by_takeover") or own.get("stopped_by_hand")):
+        by_us, by_hand = bool(own.get("io_stopped_by_takeover")), bool(own.get("stopped_by_hand"))
+        return replace(sight, io_stopped_by_us=by_us, stopped_by_hand=by_hand)
     if name == "disk" and own.get("disk_free_bytes") is not None:
         seen = sight.disk if sight.disk is not None and sight.disk.free_bytes is not None else None
         told = DiskEvidence(sight.now_s, own["disk_free_bytes"], None, own.get("disk_writable"))

@@ -164,6 +164,10 @@ class Setup:
             open_ += f", {self.here.clients} client session{'s' if self.here.clients > 1 else ''}"
         text = f"{_named(self.here)} answers {policy.copy.user} at {policy.mysql.socket} ({open_})"
         yield Line("already so", "server", text)
+        if self.here.process is None:
+            text = "no process here is proven to be this server: the node will be no candidate (process-unknown)"
+            remedy = "let the server make its own socket and set pid_file; vipguard doctor tells"
+            yield Line("TO DO", "server", text, (remedy,))
 
     def _peers(self) -> Iterator[Line]:
         for name, reason in self.unseen.items():

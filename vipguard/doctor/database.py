@@ -62,11 +62,22 @@ def judge(policy: Policy, servers: Sequence[ServerSeen]) -> Iterator[Diagnosis]:
     for seen in asked:
         yield from _switches(seen)
         yield from _numbers(policy, seen)
+        yield from process(seen)
         yield from _domain(policy, seen, asked)
         yield from _boot(seen)
         yield from _sources(policy, seen)
         yield from semi_sync.judge(policy, seen)
     yield from _among(asked)
+
+
+def process(seen: ServerSeen) -> Iterator[Diagnosis]:
+    """Of this host's server: which process is it?"""
+    if seen.process_known is not False:
+        return
+    told = ", ".join(f"{name} = {seen.variables.get(name) or 'not set'}" for name in ("socket", "pid_file", "datadir"))
+    text = f"no process here is proven to be the server ({told}): it could not be killed, so this is no candidate"
+    remedy = "let it make its own socket, set pid_file, and run the agent where it sees the server's processes"
+    yield error("server", "process-unknown", text, remedy, seen.node.name)
 
 
 def _render(seen: ServerSeen) -> str:

@@ -9,15 +9,18 @@ import socket
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vipguard.doctor import conf, readers, traps, versions
 from vipguard.doctor.diagnosis import Diagnosis, error, warning
 from vipguard.errors import ConfigError, CouldNotLook
 from vipguard.model.policy import Policy
+from vipguard.probe import procnet, vrrp_dump
+from vipguard.probe.keepalived import KeepalivedWatch
 from vipguard.render import shipped
 from vipguard.render.keepalived import keepalived_conf, needed
+from vipguard.session import boottime_s
 
 VERSION_MIN = (2, 1, 3)
 _RUN_S = 5.0
@@ -131,6 +134,70 @@ def fifo_reader(policy: Policy) -> Iterator[Diagnosis]:
         text = f"the agent (process {reader}) does not read {policy.paths.fifo}: somebody else made it anew"
         remedy = "stop keepalived, remove it, restart vipguard-agent, start keepalived"
         yield error("keepalived", "fifo-unread", text, remedy)
+
+
+def running(policy: Policy) -> Iterator[Diagnosis]:
+    """Does it run, with what is rendered, and where `vrrp.pid_file` says?"""
+    if not needed(policy):
+        return
+    watch = KeepalivedWatch(policy.vrrp.pid_file, fifo=policy.paths.fifo)
+    try:
+        alive, here, ours = watch.look(), watch.pids().get("vrrp"), watch.has_fifo()
+        found_by, stands, others = watch.found_by, watch.stands(), watch.others
+    finally:
+        watch.close()
+    start = "run: systemctl start keepalived"
+    if not alive:
+        text = f"no keepalived is seen: none by {policy.vrrp.pid_file}, none that has {policy.paths.fifo} open"
+        if others:
+            text += f"; process {others[0]} is one, with another configuration"
+        yield error("keepalived", "keepalived-not-seen", text, start, policy.node)
+        return
+    if stands:
+        text = f"keepalived (process {here}) is stopped: it takes nothing over, and keeps a VIP that it has"
+        remedy = f"run: kill -CONT {here}, or restart it"
+        yield error("keepalived", "keepalived-stands-still", text, remedy, policy.node)
+    if ours is False:
+        text = f"keepalived (process {here}) does not have {policy.paths.fifo} open: it runs another configuration"
+        yield error("keepalived", "keepalived-foreign", text, f"{traps.RENDER}, reload keepalived", policy.node)
+    elif here is not None and not policy.me.is_replica and not _holds(policy):
+        yield from runs_otherwise(policy, vrrp_dump.ask(here))
+    if ours and found_by == "fifo":
+        text = f"keepalived (process {here}) is not the one that {policy.vrrp.pid_file} names"
+        remedy = "set vrrp.pid_file to where it writes its pid: its end is seen later otherwise"
+        yield warning("keepalived", "pid-file-elsewhere", text, remedy, policy.node)
+
+
+def _holds(policy: Policy) -> bool:
+    """Is the VIP here, as far as can be told? Then keepalived is left alone."""
+    try:
+        return procnet.look(policy.vip.interface, policy.vip.ip, boottime_s).vip_present
+    except CouldNotLook:
+        return True
+
+
+def runs_otherwise(policy: Policy, running: Sequence[vrrp_dump.Instance] | None) -> Iterator[Diagnosis]:
+    """What keepalived has in its memory, beside what is rendered: its file may have been changed since it read it."""
+    if running is None:
+        return
+    reload = f"{traps.RENDER}, then run: systemctl reload keepalived"
+    one = next((found for found in running if found.name == policy.instance), None)
+    if one is None:
+        names = ", ".join(found.name for found in running) or "none"
+        text = f"the running keepalived has no instance {policy.instance} (it has: {names})"
+        yield error("keepalived", "keepalived-runs-otherwise", text, reload, policy.node)
+        return
+    wanted: dict[str, tuple[object, object]] = {
+        "virtual_router_id": (one.router_id, policy.vip.router_id),
+        "interface": (one.interface, policy.vip.interface),
+        "priority": (one.priority, policy.me.priority),
+    }
+    apart = [f"{name} is {has} and must be {must}" for name, (has, must) in wanted.items() if has != must]
+    if policy.vip.ip not in one.addresses:
+        apart.append(f"{policy.vip.ip} is none of its addresses ({', '.join(one.addresses) or 'none'})")
+    if apart:
+        text = f"the running keepalived differs from what is rendered: {'; '.join(apart)}"
+        yield error("keepalived", "keepalived-runs-otherwise", text, reload, policy.node)
 
 
 def _agent_pid(path: str) -> int | None:

@@ -45,7 +45,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ServerSeen:
-    """One server. None throughout: not looked at; `unseen` says of what, and why."""
+    """One server. None throughout: not looked at; `unseen` says of what, and why.
+
+    `process_known`: of this host's server, whether its process was proven to be it.
+    """
 
     node: Node
     here: bool
@@ -57,6 +60,7 @@ class ServerSeen:
     grants: tuple[str, ...] | None = None
     sources: tuple[Source, ...] | None = None
     boot: Options | None = None
+    process_known: bool | None = None
     epoch_problem: str = ""
     other_cluster: bool = False
     replica_problem: str = ""
@@ -107,7 +111,7 @@ def _ask(policy: Policy, node: Node, contents: bool) -> ServerSeen:
     except VipguardError as exc:
         return replace(seen, failure=Failure(_kind(exc), str(exc)))
     seen = replace(seen, flavor=asker.session.flavor, version=asker.session.version)
-    process = asker.session.server_process()
+    process = _process(asker.session)
     unseen: list[tuple[str, str]] = []
 
     def ask(what: str, sql: str) -> list[dict[str, Any]] | None:
@@ -129,11 +133,18 @@ def _ask(policy: Policy, node: Node, contents: bool) -> ServerSeen:
             persisted = {str(row["variable_name"]): str(row["variable_value"]) for row in rows}
             seen = replace(seen, persisted=persisted)
     if seen.here:
-        seen = replace(seen, boot=_boot(seen, process, unseen))
+        seen = replace(seen, boot=_boot(seen, process, unseen), process_known=process is not None)
     seen = _epoch(policy, asker, seen, unseen)
     seen = replace(seen, inside=inside.look(policy, seen.flavor, ask, contents))
     asker.session.close()
     return replace(_as_replica(policy, seen), unseen=tuple(unseen))
+
+
+def _process(session: Session) -> ProcessId | None:
+    try:
+        return session.server_process(Deadline(QUESTION_S))
+    except VipguardError:
+        return None
 
 
 def _kind(exc: VipguardError) -> Literal["absent", "silent", "denied"]:
@@ -171,7 +182,7 @@ def _boot(seen: ServerSeen, process: ProcessId | None, unseen: list[tuple[str, s
     """What the server will read when it starts next, by the arguments it was started with."""
     what = "how the server will start"
     if process is None:
-        unseen.append((what, "its process cannot be told by its socket"))
+        unseen.append((what, "its process is not known"))
         return None
     try:
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")

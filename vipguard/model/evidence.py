@@ -233,10 +233,13 @@ VrrpState = Literal["INIT", "MASTER", "BACKUP", "FAULT", "STOP"]
 
 @dataclass(frozen=True, slots=True)
 class KeepalivedEvidence:
-    """keepalived on this host. `alive` by its pidfd; None: no pid file was readable yet.
+    """keepalived on this host. `alive`: the process that speaks VRRP; None: none was seen, by no pid file, under no
+    name and by nobody who has the FIFO open.
 
     `advert_left_s`: when its last advert for our router id left the interface, watched until `looked_at_s`.
-    `state`: of the newest notify line; None before the first.
+    `state`: of the newest notify line; None before the first of this process. `started_s`: when the process began.
+    `stands`: it is stopped (SIGSTOP). `writer`: somebody has the FIFO open for writing; None: not looked at.
+    `unheld_since_s`: since when nobody has, although keepalived lives.
     """
 
     alive: bool | None = None
@@ -245,3 +248,7 @@ class KeepalivedEvidence:
     state_at_s: float | None = None
     advert_left_s: float | None = None
     looked_at_s: float | None = None
+    started_s: float | None = None
+    stands: bool = False
+    writer: bool | None = None
+    unheld_since_s: float | None = None

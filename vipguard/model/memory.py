@@ -10,11 +10,11 @@ from .maintenance import Maintenance
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A takeover that went through to its epoch row, and the server process that it opened."""
+    """A takeover that went through to its epoch row, and the server process that it opened; None: it was not known."""
 
     epoch: int
     boot_id: str
-    process: ProcessId
+    process: ProcessId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,19 @@ class KeptClean:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptThreads:
+    """The server process of boot `boot_id` that was last seen to replicate; `by_hand`: its threads stand since, and
+    neither vipguard nor an error stopped them.
+
+    A process that is another one was booted, with its replication stopped by its configuration.
+    """
+
+    boot_id: str
+    process: ProcessId
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
 
@@ -46,7 +59,7 @@ class Memory:
     can have a newer history; a node that boots alone may open only then. `open`: from before an opening until the
     server was seen closed again. `maintenance`: the operator's rows as the server told them last. `diverged`: why this
     node is apart, until a comparison finds otherwise. `openings`: those of other nodes that it heard of and that its
-    own server does not know.
+    own server does not know. `threads` tells an operator's STOP from a server's boot.
     """
 
     epoch: int = 0
@@ -59,3 +72,4 @@ class Memory:
     maintenance: tuple[Maintenance, ...] = ()
     diverged: str | None = None
     openings: tuple[EpochRow, ...] = ()
+    threads: KeptThreads | None = None

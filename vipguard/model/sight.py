@@ -76,6 +76,7 @@ class PeerSight:
     `link_address`: where its adverts come from, if not from its own address: its host on the VIP's link.
     `gone_s`: when it was proven that its server runs no more, by its agent's word or by its host.
     `fit_since_s`: since when it has been `eligible` without a break.
+    `other_flavor`: why its GTIDs cannot be compared with this node's; "" where they can.
     """
 
     node: Node
@@ -91,6 +92,7 @@ class PeerSight:
     link_address: str | None = None
     fit_since_s: float = 0.0
     gone_s: float | None = None
+    other_flavor: str = ""
 
     @property
     def answered(self) -> bool:
@@ -120,12 +122,15 @@ class Sight:
 
     `peers` are the other candidates, `replicas` the nodes that never become the writer. `server_silent_since_s`: when
     the first round of the present silence was asked; `server_unseen_since_s`: of the present time without an answer of
-    any kind. `process_lives`: the server's process was not seen to end. `errant`: what this node has and the writer
-    lacks, by the last comparison; None before the first. `outside_s`: the newest answer of any witness or peer.
+    any kind. `process_lives`: the server's process was not seen to end; `process_unknown`: nobody knows which it is.
+    `track_one_since_s`: since when the track file has said 1; None where it does not. `track_changed_s`: when this
+    agent wrote another value to it last. `errant`: what this node has and the writer lacks, by the last comparison;
+    None before the first. `outside_s`: the newest answer of any witness or peer.
     `gtid_since_s`: from when on this server's set is known to have been what it is.
     `own_claims`: connection ids of this agent's own claim sessions, by node. `io_stopped_by_us`: this agent stopped the
-    IO thread, for a takeover or for another source, and nothing started it since. `parked`: a rule that keeps this node
-    from candidacy, with its text. `maintenance`: the operator's rows that are in force.
+    IO thread, for a takeover or for another source, and nothing started it since; `stopped_by_hand`: somebody stopped
+    a thread; `start_fails`: why replication does not stay started. `parked`: a rule that keeps this node from
+    candidacy, with its text. `maintenance`: the operator's rows that are in force.
     `invited`: it is the target of a planned move and has begun. `promoted`: the operator said that this node shall be
     the writer, whatever is missing. `copying`: a fresh copy of this node was begun and is not whole.
     `behind`: this node's lag, by the heartbeat; None where that says nothing.
@@ -142,8 +147,11 @@ class Sight:
     server_silent_since_s: float | None = None
     server_unseen_since_s: float | None = None
     process_lives: bool = False
+    process_unknown: bool = False
     address: AddressEvidence | None = None
     keepalived: KeepalivedEvidence = KeepalivedEvidence()
+    track_one_since_s: float | None = None
+    track_changed_s: float | None = None
     disk: DiskEvidence | None = None
     peers: Mapping[str, PeerSight] = field(default_factory=dict)
     replicas: Mapping[str, PeerSight] = field(default_factory=dict)
@@ -155,6 +163,8 @@ class Sight:
     errant: GtidSet | None = None
     gtid_since_s: float | None = None
     io_stopped_by_us: bool = False
+    stopped_by_hand: bool = False
+    start_fails: str | None = None
     own_claims: Mapping[str, int] = field(default_factory=dict)
     memory: Memory = Memory()
     parked: tuple[str, str] | None = None

@@ -181,7 +181,7 @@ class ServerProbe:
             channels=seen,
             datadir=said.datadir,
             other_cluster=said.other_cluster,
-            process=session.server_process(),
+            process=session.server_process(deadline),
             uuid=said.uuid,
             semi_sync=acks,
             mark=mark,

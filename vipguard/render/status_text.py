@@ -14,7 +14,7 @@ from .story_text import clock
 from .story_text import told as note_text
 
 STUCK_S = 1.0
-_LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE")
+_LOUD = ("DIVERGED", "COMMITS", "SEMI-SYNC", "DUPLICATE", "REPLICATION")
 EXIT_NO_WRITER, EXIT_TWO_WRITERS, EXIT_AGENT_SILENT = 3, 4, 5
 STORY_LINES = 12
 TRANSITIONS = (
@@ -183,6 +183,8 @@ def tail(status: Mapping[str, Any], story_lines: int = STORY_LINES) -> list[str]
         lines.append(f"phase: {status['phase']}{waiting}{since}; track file: {own['track_file']}")
     if own["errant"] and not own["diverged"]:
         lines.append(f"errant: {own['errant']}")
+    if own.get("stopped_by_hand"):
+        lines.append(f"REPLICATION IS STOPPED by a hand, and stays so: type {own['stopped_by_hand']} to start it")
     if own.get("duplicate"):
         lines.append(f"DUPLICATE ADDRESS: {', '.join(own['duplicate'])} answers for the VIP too")
     if own["diverged"]:

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -23,10 +24,11 @@ from ..model.evidence import ProcessId
 from ..model.policy import MARIADB, Flavor, Mysql
 from . import fault
 from .deadline import Deadline
-from .process import process_id, stat_fields
+from .process import TOLD, Told, found, process_id, stat_fields
 from .wire import Row, Wire
 
 LOCAL_IDLE_S_MAX = 2147483  # a session that holds the open lock outlives any wait_timeout of the operator's
+SEARCH_AGAIN_S = 5.0  # for a server's process that was not to be told before
 PEER_IDLE_S_MAX = 10  # the claim of a taker whose host died is gone by then
 
 
@@ -67,7 +69,8 @@ class Session:
         self.version = greeting.removeprefix("5.5.5-") if self.flavor == MARIADB else greeting
         self.connection_id = wire.connection_id
         self.certificate_until_s = wire.certificate_until_s()
-        self._process: tuple[ProcessId | None] | None = None
+        self._process: ProcessId | None = None
+        self._searched_s: float | None = None
         limit = "max_statement_time" if self.flavor == MARIADB else "max_execution_time"
         settings = "sql_mode='STRICT_ALL_TABLES', lock_wait_timeout=1, innodb_lock_wait_timeout=1, time_zone='+00:00'"
         self.ask([f"SET SESSION {settings}, {limit}=0, wait_timeout={idle_s_max}"], deadline)
@@ -161,11 +164,23 @@ class Session:
     def is_open(self) -> bool:
         return self._wire.sock is not None
 
-    def server_process(self) -> ProcessId | None:
-        """The server's process, on this host only; None for a peer, and where it can't be told for sure."""
+    def server_process(self, deadline: Deadline | None = None) -> ProcessId | None:
+        """The server's process, on this host only; None for a peer, and where no process is proven to be it.
+
+        By its name and who listens; with a `deadline` it is asked what it says of itself where that does not tell, now
+        and then. Raises as `ask`.
+        """
         if self._process is None:
-            self._process = (process_id(self._wire.sock),)
-        return self._process[0]
+            self._process = process_id(self._wire.sock)
+        local = self._wire.sock is not None and self._wire.sock.family == socket.AF_UNIX
+        if self._process is not None or not local or deadline is None:
+            return self._process
+        if self._searched_s is None or time.monotonic() - self._searched_s >= SEARCH_AGAIN_S:
+            row = self.ask((TOLD,), deadline)[0][0]
+            told = Told(*((cell or b"").decode("utf-8", "surrogateescape") for cell in row))
+            self._process = found(self._wire.sock, told)
+            self._searched_s = time.monotonic()
+        return self._process
 
     def close(self) -> None:
         """Never waits and never raises; the server notices by itself."""
