@@ -18,11 +18,12 @@ from vipguard.agent.report import snapshot
 from vipguard.agent.world import Taking, World
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, ProcessId, ServerEvidence
+from vipguard.model.gtid import GtidSet
 from vipguard.model.memory import Completed, Memory
 from vipguard.model.policy import Fence, Policy
 from vipguard.model.sight import Sight
 from vipguard.model.silence import own_word_s, word_s
-from vipguard.notify import proof
+from vipguard.notify import proof, takeover
 from vipguard.notify.peers import PeerClass
 from vipguard.notify.proof import Proof
 from vipguard.notify.record import Due, Takeover
@@ -407,3 +408,15 @@ def test_a_peer_that_refuses_is_not_told_as_a_server_that_does_not_run() -> None
     core.wait(0.2)
     told = snapshot(core.world, core.now, "1", [])
     assert told["nodes"][1]["server"] == "absent" and judge(told) == (3, "no writer is seen from here")
+
+
+def test_what_a_dead_server_sent_after_it_was_last_seen_is_nothing_that_it_lacks() -> None:
+    """Its sockets live on, so that its last answer is not followed by a refusal."""
+    record = Takeover(NOW_S - 0.01, "boot-1", proof=Proof(gone=frozenset({"db2"})))
+    ahead = healthy.with_facts(TAKER, gtid=healthy.GTIDS.union(GtidSet.parse("mariadb", "2-2-80")))
+    alive = {"db2": PeerClass.UNSEEN}
+    found = takeover.classes(record, ahead)
+    assert found == {"db2": PeerClass.DOWN}
+    step = takeover._apart(record, ahead, alive)
+    assert step is None or step.waiting == "diverged"
+    assert takeover._apart(record, ahead, found) is None

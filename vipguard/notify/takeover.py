@@ -153,6 +153,8 @@ def _apart(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) -> 
         return refuse("forked", forks.tell(apart[0], sight))
     for name, peer in sight.peers.items():
         alone = sight.alone(peer)
+        if found.get(name) is PeerClass.DOWN:
+            continue  # what it had when it was last seen is old: since then it sent more here, and died
         if name in found and sight.goes_on(peer) and alone is not None and not alone.is_empty:
             return refuse("diverged", f"this node has {alone.count()} transactions that {name} lacks: {alone}")
     return None
