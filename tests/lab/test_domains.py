@@ -173,7 +173,7 @@ def test_a_write_by_hand_on_a_standby_is_told_and_a_loose_mode_does_not_hide_it(
     """In one domain its replication stops at the next row (1950). Whoever gets over that by switching the strict mode
     off has a node whose GTIDs look like the writer's, and whose rows do not."""
     lab, writer = three.lab, three.writer
-    standby = lab.others(writer)[-1]
+    standby = next(node for node in lab.others(writer) if node.address == writer.mysqld.source())
     for statement in ("STOP SLAVE IO_THREAD", "INSERT INTO app.h VALUES (@@server_id + 1, 0)", "START SLAVE IO_THREAD"):
         for node in (standby, writer):  # so that each writes before it hears of the other's
             node.mysqld.sql(statement)
