@@ -27,6 +27,7 @@ AGAIN_S = 0.25
 SOURCE_S = 60.0
 HOLD_S = 30.0
 QUIET_S = 0.5
+OUT_OF_ORDER = 1950  # MariaDB's, under gtid_strict_mode
 PATIENCE_S = 15.0  # until somebody is told that a server does not come back
 
 
@@ -103,7 +104,8 @@ def hold_readers(plan: Plan) -> None:
     while time.monotonic() - quiet_s < QUIET_S:
         for name in readers(plan.policy, plan.deadline):
             node = next(one for one in plan.policy.peers if one.name == name)
-            if plan.flavor == MARIADB and not all(c.sql_running for c in _reading(plan.policy, node, plan.deadline)):
+            channels = _reading(plan.policy, node, plan.deadline)
+            if plan.flavor == MARIADB and not all(c.sql_running or _refused(plan, node, c) for c in channels):
                 raise CouldNotDo(f"{name} does not apply what it received from here, and would lose it")
             _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).stop_io)
             plan.held.add(name)
@@ -121,9 +123,17 @@ def _resume_readers(plan: Plan, tell: Tell) -> None:
             waiting = [one for one in channels if one.io == "stopped" and one.sql_running]
             if waiting and (plan.again or node.name in plan.held):
                 _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).start_io)
+            if any(one.io == "stopped" and _refused(plan, node, one) for one in channels):
+                _reading(plan.policy, node, plan.deadline, dialect_of(plan.flavor).start_both)
         except VipguardError as exc:
             if node.name in plan.held:
                 tell.warn(f"start the IO thread on {node.name} again: {exc}")
+
+
+def _refused(plan: Plan, node: Node, channel: Channel) -> bool:
+    """Is what it received and does not apply what this node gives up? The writer's applier stopped at a number of this
+    node's that is none of the writer's history; once both threads stand, that is gone."""
+    return node == plan.writer and not channel.sql_running and channel.sql_errno == OUT_OF_ORDER
 
 
 def _reading(policy: Policy, node: Node, deadline: Deadline, verb: str = "") -> list[Channel]:
