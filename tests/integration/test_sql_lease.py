@@ -13,7 +13,7 @@ from vipguard.act.lease import Lease
 from vipguard.act.server import close_server
 from vipguard.errors import CouldNotDo
 from vipguard.lab.wait import wait_until
-from vipguard.session import Connector, Deadline
+from vipguard.session import Connector, Deadline, Session
 
 pytestmark = pytest.mark.lab
 
@@ -90,3 +90,35 @@ def test_a_second_order_replaces_the_first(pair: Pair) -> None:
     lease.arm(left, Deadline(1.0))
     assert len(waits(pair.a)) == 1 and not closed_within(pair.a, 0.8)
     lease.disarm(Deadline(1.0))
+
+
+def test_it_is_called_off_where_no_further_connection_is_to_be_had(pair: Pair) -> None:
+    """The order itself may have taken the last one."""
+    connect = Connector.local(pair.a.mysql())
+    left: list[Session] = []
+
+    def scarce(deadline: Deadline) -> Session:
+        if len(left) == 2:
+            raise CouldNotDo("Too many connections")
+        left.append(connect(deadline))
+        return left[-1]
+
+    lease = Lease(scarce)
+    lease.arm(lambda: 0.5, Deadline(1.0))
+    lease.disarm(Deadline(1.0))
+    assert waits(pair.a) == [] and not closed_within(pair.a, 0.8)
+
+
+def test_nothing_is_ordered_where_it_could_not_be_called_off(pair: Pair) -> None:
+    connect = Connector.local(pair.a.mysql())
+    taken: list[Session] = []
+
+    def one(deadline: Deadline) -> Session:
+        if taken:
+            raise CouldNotDo("Too many connections")
+        taken.append(connect(deadline))
+        return taken[-1]
+
+    with pytest.raises(CouldNotDo):
+        Lease(one).arm(lambda: 0.4, Deadline(1.0))
+    assert waits(pair.a) == [] and not closed_within(pair.a, 0.7)

@@ -23,14 +23,14 @@ def test_a_killed_server_is_started_again_when_healed(bare: Lab) -> None:
     node = bare.nodes["db1"]
     with faults.kill_mysqld(node):
         assert not node.mysqld.alive and node.mysqld.read_only() is None
-    assert node.mysqld.read_only() is True
+    wait_until(lambda: node.mysqld.read_only() is True, 10, "the started server to answer")
 
 
 def test_a_stopped_server_says_nothing_until_healed(bare: Lab) -> None:
     node = bare.nodes["db1"]
     with faults.stop_mysqld(node):
         assert node.mysqld.alive and node.mysqld.read_only() is None
-    assert node.mysqld.read_only() is True
+    wait_until(lambda: node.mysqld.read_only() is True, 10, "the server to answer again")
 
 
 def test_a_pulled_cable_takes_the_carrier_and_gives_it_back(bare: Lab) -> None:
