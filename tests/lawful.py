@@ -37,6 +37,12 @@ def in_time(took: float, limit: float, why: str = "") -> None:
         raise TooSlow(f"it took {took:.3f}, the limit is {limit:g}" + (f": {why}" if why else ""))
 
 
+def taken_up(said: str) -> None:
+    """No planned move was called off because its target answered after the time that a move gives it."""
+    if "not-taken-up" in said:
+        raise TooSlow(said)
+
+
 def nothing_lost(client: Client, *nodes: Node) -> None:
     """Each row that was acknowledged to the client is there."""
     for node in nodes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 from guarded import SETTINGS, Guarded, make_ready, sets_equal
-from lawful import laws_hold, watched
+from lawful import laws_hold, taken_up, watched
 
 from vipguard.lab import Lab, LabSpec, Node
 
@@ -80,6 +80,7 @@ def wait_check(three: Guarded, node: Node, rule: str) -> None:
 
 def move(lab: Lab, target: Node) -> None:
     said = target.vipguard("switchover", "--to", target.name, check=False, timeout_s=30)
+    taken_up(said.stderr)
     assert said.returncode == 0, said.stdout + said.stderr
     lab.wait(lambda: lab.writer() is target, 10, f"{target.name} to write")
 

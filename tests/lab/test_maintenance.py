@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from guarded import Guarded
-from lawful import nothing_lost, wait_nothing_lost
+from lawful import nothing_lost, taken_up, wait_nothing_lost
 from power import power_off, power_on
 
 from vipguard.lab import Node, faults
@@ -121,11 +121,14 @@ def test_the_writer_is_moved_away_before_its_maintenance_begins(guarded: Guarded
     guarded.wait_track(standby, "1")
     assert guarded.lab.writer() is writer and "no node is in maintenance" in writer.vipguard("maintenance").stdout
     code, text = on_a_terminal(writer, b"y\n", *on)
+    taken_up(text)
     assert code == 0 and f"{standby.name} is the writer: " in text and f"{writer.name} IS IN MAINTENANCE" in text, text
     guarded.wait_track(writer, "0")
     assert guarded.lab.writer() is standby and standby.vipguard(*off).returncode == 0
     guarded.wait_track(writer, "1")
-    done = standby.vipguard("maintenance", "on", "--switchover", timeout_s=40)
+    done = standby.vipguard("maintenance", "on", "--switchover", check=False, timeout_s=40)
+    taken_up(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert guarded.lab.writer() is writer and f"{standby.name} IS IN MAINTENANCE" in done.stdout
     assert writer.vipguard("maintenance", "off", "--node", standby.name).returncode == 0
 

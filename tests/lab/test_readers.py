@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from guarded import SETTINGS, Guarded, make_ready
-from lawful import in_time, laws_hold, never_two, watched
+from lawful import in_time, laws_hold, never_two, taken_up, watched
 from reading import Holders, ReadingClient, wait_readers
 
 from vipguard.lab import Lab, LabSpec, Node, faults
@@ -73,11 +73,15 @@ def readers(_lab: Lab) -> Iterator[Readers]:
 
 def test_each_is_on_its_node_and_the_status_says_so(readers: Readers) -> None:
     lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
+    home = {"reader1": "db1", "reader2": "db2", "last": standby.name}
     for node in (writer, standby):
-        told = {reader["name"]: reader for reader in readers.guarded.status(node)["readers"]}
-        assert {name: reader["holder"] for name, reader in told.items()} == {
-            "reader1": "db1", "reader2": "db2", "last": standby.name
-        }  # fmt: skip
+
+        def told_by(node: Node = node) -> dict[str, Any]:
+            return {reader["name"]: reader for reader in readers.guarded.status(node)["readers"]}
+
+        at_home = lambda: {name: reader["holder"] for name, reader in told_by().items()} == home  # noqa: E731
+        lab.wait(at_home, 5, f"the status of {node.name} to tell each address's node")
+        told = told_by()
         assert all(reader["eligibility"] == "eligible" for reader in told.values())
         assert told["last"]["here"] is (node is standby)
         assert told["last"]["rule"] == ("reader-ready" if node is standby else "reader-by-the-writer")
@@ -194,7 +198,9 @@ def test_a_takeover_moves_the_writers_reader_too_and_each_only_once(readers: Rea
 def test_a_switchover_takes_the_last_resort_along_the_other_way(readers: Readers) -> None:
     lab, writer, standby = readers.lab, readers.guarded.writer, readers.guarded.standby
     began_ns = time.monotonic_ns()
-    writer.vipguard("switchover", "--to", standby.name)
+    move = writer.vipguard("switchover", "--to", standby.name, check=False)
+    taken_up(move.stderr)
+    assert move.returncode == 0, move.stdout + move.stderr
     readers.guarded.wait_writer(standby)
     wait_readers(lab, {LAST: writer}, within_s=5)
     home = [number for number in (ONE, TWO) if readers.holders.moves(number, began_ns)]

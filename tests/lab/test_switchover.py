@@ -11,7 +11,7 @@ import time
 
 import pytest
 from guarded import Guarded, ids_on, vrrp_state
-from lawful import nothing_lost, one_writer, wait_nothing_lost
+from lawful import nothing_lost, one_writer, taken_up, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 
@@ -20,6 +20,8 @@ LOST, REFUSED, GONE = 2013, 2003, 2006  # what a client is told whose connection
 
 def move(ordered_on: Node, *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = ordered_on.vipguard("switchover", *options, check=False, timeout_s=60)
+    if code == 0:
+        taken_up(done.stderr)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
