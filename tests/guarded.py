@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,6 +143,20 @@ class Guarded:
         """Rows that the standby has too."""
         client = self.write(count)
         self.lab.wait(lambda: sets_equal(self.writer, self.standby), 10, "the standby to have all")
+        return client
+
+    def write_and_rest(self, count: int = 20) -> Client:
+        """And the beat after them is there too: a cut in its milliseconds makes a node diverge, as with a commit."""
+        client = self.write_settled(count)
+        seen = [(gtids(self.writer), time.monotonic())]
+
+        def at_rest() -> bool:
+            now = (gtids(self.writer), time.monotonic())
+            if now[0] != seen[0][0]:
+                seen[0] = now
+            return now[1] - seen[0][1] > 1.2 and sets_equal(self.writer, self.standby)
+
+        self.lab.wait(at_rest, 15, "nothing more to be written")
         return client
 
     # -- faults of one test alone

@@ -142,7 +142,7 @@ def test_a_guard_that_is_late_while_its_writer_is_cut_off_leaves_no_second_write
     lab, left_ms = guarded.lab, []
     for after_s in (0.02, 0.1, 0.17, 0.25, 0.4):
         writer, standby = guarded.writer, guarded.standby
-        guarded.write_settled(5)
+        guarded.write_and_rest(5)
         began_ns = time.monotonic_ns()
         with faults.cut_off(lab, writer):
             time.sleep(after_s)
