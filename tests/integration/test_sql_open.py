@@ -53,7 +53,7 @@ def test_mariadb_goes_over_to_the_clusters_domain_before_it_opens_and_nobody_goe
     opener = Opener.prepare(b.connector(), "open", Deadline(2), domain=0)
     try:
         opener.open(Deadline(2))
-        opener.write_epoch("scratch", ROW, Deadline(2))
+        opener.write_epoch("scratch", Opening(ROW), Deadline(2))
         with pytest.raises(pymysql.MySQLError):
             reader.cursor().execute("INSERT INTO test.t (n) VALUES (1)")
         assert guard.ask(("SELECT 1",), Deadline(2))[0][0][0] == b"1"

@@ -193,13 +193,15 @@ def _ping(policy: Policy, watch_s: float) -> dict[str, tuple[float, float]]:
     peers = [node.address for node in policy.peers]
     reach = Reach(policy.witnesses, peers, boottime_s)
     awaited, found = set(policy.witnesses or peers), dict[str, tuple[float, float]]()
+    answers = select.poll()  # select() takes no descriptor above 1023
+    answers.register(reach.fileno(), select.POLLIN)
     until_s = boottime_s() + watch_s
     try:
         while awaited - found.keys() and boottime_s() < until_s:
             reach.send()
             next_s = min(until_s, boottime_s() + policy.limits.probe_s)
             while awaited - found.keys() and boottime_s() < next_s:
-                select.select([reach.fileno()], [], [], max(0.0, next_s - boottime_s()))
+                answers.poll(max(0.0, next_s - boottime_s()) * 1000)
                 found.update(reach.drain())
     finally:
         reach.close()
