@@ -76,7 +76,7 @@ def put(path: str, mark: Mark, *, over: bool = False) -> None:
         else:
             os.link(temporary, path)
             os.unlink(temporary)
-        _sync(path)
+        sync(path)
     except FileExistsError as exc:
         os.unlink(temporary)
         raise CouldNotDo(f"{path} is there: somebody began a copy just now", refused=True) from exc
@@ -85,17 +85,18 @@ def put(path: str, mark: Mark, *, over: bool = False) -> None:
 
 
 def remove(path: str) -> None:
-    """The copy is whole. Raises CouldNotDo."""
+    """It holds no longer. Raises CouldNotDo."""
     try:
         os.unlink(path)
-        _sync(path)
+        sync(path)
     except FileNotFoundError:
         pass
     except OSError as exc:
         raise CouldNotDo(f"cannot remove {path}: {exc.strerror}", refused=True) from exc
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """What was put into the file's folder, or taken away, is on the disk when it returns. Raises OSError."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -13,6 +13,9 @@ import msgspec
 
 from ..errors import CouldNotDo
 from ..model.standdown import StoodDown
+from .mark import remove, sync
+
+__all__ = ["look", "put", "remove"]
 
 _BYTES_MAX = 4096
 
@@ -52,27 +55,8 @@ def put(path: str, word: StoodDown, *, over: bool = True) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
             os.unlink(temporary)
-        _sync(path)
+        sync(path)
     except OSError as exc:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise CouldNotDo(f"cannot write {path}: {exc.strerror}", refused=True) from exc
-
-
-def remove(path: str) -> None:
-    """The word ends. Raises CouldNotDo."""
-    try:
-        os.unlink(path)
-        _sync(path)
-    except FileNotFoundError:
-        pass
-    except OSError as exc:
-        raise CouldNotDo(f"cannot remove {path}: {exc.strerror}", refused=True) from exc
-
-
-def _sync(path: str) -> None:
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
