@@ -1,20 +1,25 @@
 """Which failed test may be run again, and who hears of it? A plugin of pytest, by the types of `lawful.py`.
 
-On real servers a test that failed is tried again, twice at most: it waits for real programs, and the machine may be
-shared. A broken law ends the run as soon as it is seen, whatever else failed in that test, and is never tried again.
-The end of the run names each test that was run again, with the first reason.
+On real servers a test whose wait ran out is tried again, twice at most: it waits for real programs, and the machine may
+be shared. A broken law ends the run as soon as it is seen, whatever else failed in that test. Everything else fails at
+once. The end of the run names each test that was run again, with the first reason.
 """
 
 from __future__ import annotations
 
 import functools
+import subprocess
 from collections.abc import Generator, Iterator
 
+import pymysql
 import pytest
-from lawful import LawBroken
+from lawful import LawBroken, TooSlow
+
+from vipguard.lab import WaitTimeout
 
 REAL = ("/tests/lab/", "/tests/integration/", "/tests/behaviour/", "/tests/packaging/")
 AGAIN = 2
+SLOW = (WaitTimeout, TooSlow, TimeoutError, subprocess.TimeoutExpired)
 #: Of this attempt: did something fail that a second one may not hide?
 _final = pytest.StashKey[bool]()
 _laws = pytest.StashKey[list[str]]()
@@ -46,8 +51,21 @@ def law_in(error: BaseException) -> LawBroken | None:
     return next((each for each in chain(error) if isinstance(each, LawBroken)), None)
 
 
+def is_slow(error: BaseException) -> bool:
+    """Did it only last too long? Of several failures each must be of that kind, by its own type."""
+    return law_in(error) is None and all(_lasted(each) for each in members(error))
+
+
+def _lasted(error: BaseException) -> bool:
+    if isinstance(error, pymysql.OperationalError):  # a server that did not answer in the session's time
+        return any(isinstance(each, TimeoutError) for each in chain(error))
+    if isinstance(error, pytest.fail.Exception):
+        return "from pytest-timeout" in str(error)
+    return isinstance(error, SLOW)
+
+
 def _may_repeat(item: pytest.Item, error: BaseException | None) -> bool:
-    return error is not None and not item.stash.get(_final, False) and law_in(error) is None
+    return error is not None and not item.stash.get(_final, False) and is_slow(error)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,7 +88,7 @@ def pytest_runtest_makereport(
             text = str(law).partition("\n")[0]
             item.config.stash.setdefault(_laws, []).append(f"{item.nodeid}: {text}")
             item.session.shouldfail = f"A LAW IS BROKEN, nothing further is run: {item.nodeid}: {text}"
-        item.stash[_final] = item.stash[_final] or law is not None
+        item.stash[_final] = item.stash[_final] or not is_slow(error)
     report = yield
     if report.failed:
         report.user_properties.append(("reason", _reason(error)))
