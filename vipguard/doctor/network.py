@@ -65,13 +65,15 @@ def _listen(policy: Policy) -> tuple[AdvertsSeen, bool]:
         watch.close()
         raise CouldNotLook(f"cannot listen for VRRP: {exc.strerror}") from exc
     seen, passed = watch.drain(), False
+    heard = select.poll()
+    heard.register(watch, select.POLLIN)
+    heard.register(raw, select.POLLIN)
     try:
         until_s = boottime_s() + max(LISTEN_S_MIN, ADVERTS * policy.vip.advert_s)
         while (left_s := until_s - boottime_s()) > 0:
-            both: list[AdvertWatch | socket.socket] = [watch, raw]
-            ready, _, _ = select.select(both, [], [], left_s)
+            ready = [descriptor for descriptor, _ in heard.poll(left_s * 1000)]
             seen = watch.drain()
-            passed |= raw in ready and _is_ours(policy, raw.recv(256))
+            passed |= raw.fileno() in ready and _is_ours(policy, raw.recv(256))
         return seen, passed
     finally:
         watch.close()

@@ -130,8 +130,9 @@ class _Writer:
         until_s = now() + wait_s
         while self._asked_s is not None and self._process is not None:
             assert self._process.stdout is not None
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until_s - now()))
-            if not ready:
+            answers = select.poll()
+            answers.register(self._process.stdout, select.POLLIN)
+            if not answers.poll(max(0.0, until_s - now()) * 1000):
                 break
             data = os.read(self._process.stdout.fileno(), 4096)
             if not data:

@@ -121,8 +121,9 @@ class Pen:
         assert self._process is not None and self._process.stdout is not None
         while b"\n" not in self._text:
             wait_s = None if until_s is None else max(0.0, until_s - time.monotonic())
-            ready, _, _ = select.select([self._process.stdout], [], [], wait_s)
-            if not ready:
+            answers = select.poll()
+            answers.register(self._process.stdout, select.POLLIN)
+            if not answers.poll(None if wait_s is None else wait_s * 1000):
                 raise TimeoutError(110, "the disk does not answer")
             data = os.read(self._process.stdout.fileno(), 4096)
             if not data:
