@@ -58,9 +58,10 @@ bench: root setup mysql  ## measure outages, processor time and memory beside pl
 	@$(BIN)/python -P bench/run.py
 
 SEEDS := 50000
-campaign: setup  ## play SEEDS=50000 seeds of the simulator, and write the figures to docs/reliability.md
+MINUTES := inf
+campaign: setup  ## play SEEDS=50000 seeds of the simulator, or MINUTES of it; the figures go to docs/reliability.md
 	@cd tests
-	../$(BIN)/python -m sim.campaign --seeds $(SEEDS) --write ../docs/reliability.md
+	../$(BIN)/python -m sim.campaign --seeds $(SEEDS) --minutes $(MINUTES) --write ../docs/reliability.md
 
 sabotage: setup  ## break a copy of vipguard in each of some 30 ways, and see the simulator notice it
 	@cd tests

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import multiprocessing
 import os
 import re
@@ -81,13 +82,14 @@ def chunks(seeds: range) -> Iterator[range]:
     return (seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK))
 
 
-def campaign(seeds: range, jobs: int, until_broken: bool = False) -> Figures:
-    """In `jobs` processes; `until_broken` ends it at the first chunk with a law that broke."""
+def campaign(seeds: range, jobs: int, until_broken: bool = False, within_s: float = math.inf) -> Figures:
+    """In `jobs` processes; `until_broken` ends it at the first chunk with a law that broke, `within_s` after that
+    time: what it counts then are the first so many seeds."""
     together, began_s = Figures(), time.monotonic()
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         for figures in _results(pool.map(many, chunks(seeds)), together, began_s, len(seeds)):
             together.add(figures)
-            if until_broken and together.broken:
+            if (until_broken and together.broken) or time.monotonic() - began_s > within_s:
                 pool.shutdown(cancel_futures=True)
                 break
     return together
@@ -103,11 +105,11 @@ def _results(found: Iterable[Figures], sofar: Figures, began_s: float, total: in
             print(f"{sofar.seeds} of {total} seeds, {took_s:.0f} s, {broken} broken", file=sys.stderr)
 
 
-def text(figures: Figures, seeds: range, took_s: float, jobs: int) -> str:
-    """As Markdown."""
+def text(figures: Figures, first: int, took_s: float, jobs: int) -> str:
+    """As Markdown, of the seeds from `first` on."""
     hours, each_s = figures.simulated_s / 3600, figures.cpu_s / max(1, figures.seeds)
     lines = [
-        f"Seeds {seeds.start} to {seeds.stop - 1}: **{figures.seeds:,} runs**, **{figures.openings:,} failovers**",
+        f"Seeds {first} to {first + figures.seeds - 1}: **{figures.seeds:,} runs**, **{figures.openings:,} failovers**",
         f"(openings of a server), {hours:,.0f} simulated hours, {figures.events:,} events; {took_s / 60:,.0f} minutes",
         f"in {jobs} processes, {each_s:.2f} s of processor time a run.",
         "",
@@ -143,10 +145,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--write", type=Path, help="the page that gets the figures")
     parser.add_argument("--until-broken", action="store_true")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then end, with the seeds played by then")
     args = parser.parse_args(argv)
     seeds, began_s = range(args.first, args.first + args.seeds), time.monotonic()
-    figures = campaign(seeds, args.jobs, args.until_broken)
-    told = text(figures, seeds, time.monotonic() - began_s, args.jobs)
+    figures = campaign(seeds, args.jobs, args.until_broken, args.minutes * 60)
+    told = text(figures, args.first, time.monotonic() - began_s, args.jobs)
     print(told)
     if args.write is not None:
         write(args.write, told)

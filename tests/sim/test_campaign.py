@@ -21,6 +21,12 @@ def test_seeds_in_two_processes_come_to_the_same_as_one_by_one(tmp_path: Path) -
     assert sum(together.faults.values()) >= 6
 
 
+def test_a_campaign_whose_time_is_over_counts_the_first_of_its_seeds() -> None:
+    figures = campaign.campaign(range(3 * campaign.CHUNK), 1, within_s=0.0)
+    assert figures.seeds == campaign.CHUNK
+    assert campaign.text(figures, 0, 1.0, 1).startswith(f"Seeds 0 to {campaign.CHUNK - 1}: ")
+
+
 def test_a_broken_law_is_named_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     def play(seed: int, cluster: Cluster) -> None:
         cluster.laws.broken("law 1: two of them")
@@ -28,13 +34,13 @@ def test_a_broken_law_is_named_with_its_seed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(campaign, "play", play)
     figures = campaign.one(4)
     assert figures.broken == {4: "law 1: two of them"}
-    assert "- seed 4: law 1: two of them" in campaign.text(figures, range(4, 5), 1.0, 1)
+    assert "- seed 4: law 1: two of them" in campaign.text(figures, 4, 1.0, 1)
 
 
 def test_figures_go_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    campaign.write(page, campaign.text(Figures(seeds=1), range(1), 60.0, 2))
+    campaign.write(page, campaign.text(Figures(seeds=1), 0, 60.0, 2))
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n\nSeeds 0 to 0: **1 runs**")
     assert text.endswith(f"{END}\nafter\n")
