@@ -99,6 +99,16 @@ def test_another_state_directory_gets_what_the_old_one_had(policy: Policy, tmp_p
     assert standdown.look(moved.paths.stood_down) is None, "only once: what is there since is newer"
 
 
+def test_what_stands_beside_the_memory_is_not_written_again(policy: Policy) -> None:
+    """Its disk may stand: a write there would not come back, and the next agent not begin."""
+    predecessor.take_up(policy, BOOT, resident=True)
+    assert Path(policy.paths.run_at).read_text() == f"{policy.paths.run}\n"
+    before = os.stat(policy.paths.run_at)
+    predecessor.take_up(policy, BOOT, resident=True)
+    after = os.stat(policy.paths.run_at)
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_another_name_is_refused_also_together_with_another_state_directory(policy: Policy, tmp_path: Path) -> None:
     kept(policy)
     predecessor.take_up(policy, BOOT, resident=True)

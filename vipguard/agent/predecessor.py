@@ -22,11 +22,13 @@ from ..probe.server import ServerProbe
 from ..session import Connector, boottime_s
 from ..session.process import is_exiting
 from ..state import store
+from ..state.pen import Pen
 
 #: Who this node is: on a writer no restart takes a change of these up.
 IDENTITY = ("cluster", "node", "vip")
 LOOK_S = 0.5
 ASK_S = 0.3
+LEAVE_S = 0.5
 _log = get_logger("agent")
 
 
@@ -61,9 +63,8 @@ def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
     if before and found is not None and (found.cluster, found.node) == (policy.cluster, policy.node):
         _carry_over(policy, before)
     if resident:
-        with contextlib.suppress(OSError):  # without it a later change of paths.state is judged by the row alone
-            Path(policy.paths.state_at).write_text(f"{policy.paths.state}\n", encoding="utf-8")
-            Path(policy.paths.run_at).write_text(f"{policy.paths.run}\n", encoding="utf-8")
+        _leave(policy.paths.state_at, policy.paths.state)
+        _leave(policy.paths.run_at, policy.paths.run)
 
 
 def _alone(policy: Policy) -> None:
@@ -118,6 +119,19 @@ def _told_by(path: str) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     return told if os.path.isabs(told) else ""
+
+
+def _leave(path: str, directory: str) -> None:
+    """For a later agent. The one place lies beside the memory, on a disk that may stand: what is there already is not
+    written again, and nobody waits for what is not. Without it a later change of paths is judged by less."""
+    if _told_by(path) == directory:
+        return
+    pen = Pen()
+    try:
+        with contextlib.suppress(OSError):
+            pen.replace(path, f"{directory}\n", LEAVE_S)
+    finally:
+        pen.close()
 
 
 def _carry_over(policy: Policy, before: str) -> None:
