@@ -45,6 +45,8 @@ class Host:
         # knobs of the faults
         self.apply_s = 0.002
         self.server_s = 0.0  # added to each statement
+        self.receives_late_s = 0.0  # what a source sends is so long on its way
+        self.vrrp_fault = False  # keepalived's own, by another script that it tracks
         self.close_blocked = self.unkillable = self.disk_full = self.restarts = False
         self.disk_stalled = False  # commits do not come back, and reads answer
         self.disk_stalled_s = self.server_ended_s = self.ailing_s = -9.0
@@ -92,6 +94,11 @@ class Host:
             self.heard[sender.address] = self.engine.now
             if self.keepalived is not None:
                 self.keepalived.at(0.0, self.keepalived.hear, sender, priority)
+
+    def set_fault(self, on: bool) -> None:
+        self.vrrp_fault = on
+        if self.keepalived is not None:
+            self.keepalived.at(self.engine.between(0.001, 0.005), self.keepalived.look)
 
     def keepalived_changed(self) -> None:
         if self.agent is not None:
@@ -175,6 +182,7 @@ class Host:
     def pause(self) -> None:
         self.paused = True
         self.engine.tell(self.name, "host pauses")
+        self._see_guard()
         self.cluster.laws.writers_changed(self)
 
     def unpause(self) -> None:
@@ -183,10 +191,14 @@ class Host:
         self.cluster.laws.thawed(self)
         self.paused = False
         self.engine.tell(self.name, "host goes on")
+        self._see_guard()
         for process in (self.mysqld, self.keepalived, self.agent):
             if process is not None:
                 process.thaw()
         self.cluster.laws.writers_changed(self)
+
+    def _see_guard(self) -> None:
+        self.cluster.laws.guards.see(self, self.agent is not None and self.agent.running)
 
     def power_off(self) -> None:
         self.engine.tell(self.name, "power off")

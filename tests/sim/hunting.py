@@ -1,4 +1,4 @@
-"""Which is the first seed of a range that does not survive? One line of JSON for `sabotage.py`."""
+"""Which is the first of these seeds that does not survive? One line of JSON for `sabotage.py`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from .campaign import one
 
 
-def main(first: int, stop: int) -> None:
-    for seed in range(first, stop):
+def main(seeds: list[int]) -> None:
+    for seed in seeds:
         broken = one(seed).broken
         if broken:
             print(json.dumps({"seed": seed, "what": broken[seed]}))
@@ -18,4 +18,4 @@ def main(first: int, stop: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main([int(seed) for seed in sys.argv[1:]])

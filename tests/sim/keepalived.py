@@ -37,7 +37,7 @@ class Keepalived(Process):
         self.at(SCRIPT_S, self._script)
 
     def _healthy(self) -> bool:
-        return self.host.track == "1" and self.host.link_up and self._script_ok
+        return self.host.track == "1" and self.host.link_up and self._script_ok and not self.host.vrrp_fault
 
     def _script(self, first: bool = False) -> None:
         ok = self.host.check_script()

@@ -50,6 +50,8 @@ class Laws:
         self._wrong_s: dict[tuple[str, str], float] = {}
         self._let: set[tuple[str, str]] = set()  # what of that was forgiven, until it ends
         self._outside_s: dict[str, float] = {}  # since when anybody outside has been able to answer it
+        self._pinged_s: dict[frozenset[str], float] = {}  # when the one could last ping the other's running host
+        self._heard: dict[str, set[str]] = {}  # of a node that opened: whose host had answered it a moment ago
         self._by_hand_s: dict[str, float] = {}
         self._stood_down_s: dict[str, float] = {}
         self._closing: dict[str, tuple[object, float]] = {}
@@ -66,7 +68,9 @@ class Laws:
     def writers_changed(self, host: Host) -> None:
         server = host.mysqld
         if server is not None and server.alive and not server.closed:
-            self._opened_s.setdefault(host.name, self.engine.now)
+            if host.name not in self._opened_s:
+                self._opened_s[host.name] = self.engine.now
+                self._heard[host.name] = {name for name in self.cluster.hosts if self._pinged(host.name, name)}
             if host.name not in self.histories.open:
                 self.histories.opened_by_hand(host)
         else:
@@ -76,6 +80,7 @@ class Laws:
 
     def thawed(self, host: Host) -> None:
         self._thawed_s[host.name] = self.engine.now
+        self.engine.at(THAW_S + 0.001, self._look)
 
     def opened_by_hand(self, host: Host) -> None:
         self._by_hand_s[host.name] = self.engine.now
@@ -119,8 +124,12 @@ class Laws:
             return "promoted-beside-a-silent-peer"
         two = old.name, self._opened_s[old.name], new.name, self._opened_s[new.name]
         if two not in self._excused:
-            self._excused[two] = self.cluster.silent_peer == "open" and apart and self._saw_outside(old, new)
+            dropped = apart and old.name not in self._heard[new.name]
+            self._excused[two] = self.cluster.silent_peer == "open" and dropped and self._saw_outside(old, new)
         return "cut-between-the-nodes" if self._excused[two] and not reunited else None
+
+    def _pinged(self, one: str, other: str) -> bool:
+        return self.engine.now - self._pinged_s.get(frozenset((one, other)), -9.0) < ROUND_S
 
     def _was_gone(self, old: Host) -> bool:
         """Was its guard dead before the cut, or before it had looked once in vain? Later ones order a close in time."""
@@ -152,6 +161,9 @@ class Laws:
                 if other is host:
                     continue
                 pair = host.name, other.name
+                up = host.powered and other.powered and not host.paused and not other.paused
+                if up and not net.lost_share and net.both_ways(*pair, "ping"):
+                    self._pinged_s[frozenset(pair)] = now
                 if net.reaches(*pair):
                     self._reached_s.setdefault(pair, now)
                 else:

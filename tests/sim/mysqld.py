@@ -86,7 +86,8 @@ class Mysqld(Process):
         self.sql_errno = self.io_errno = self.io_beats = 0
         self.link: Mysqld | None = None  # the source while the IO thread is connected
         self.replicas: list[Mysqld] = []
-        self.cursor = 0
+        self.cursor = self._links = 0
+        self._arrives_s = 0.0  # when the last of what is on its way from the source is here
         self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
         self._applying = self._fetching = False
         self._stall_s: float | None = None
@@ -307,6 +308,7 @@ class Mysqld(Process):
         if self.link is not None:
             self.link.replicas.remove(self)
             self.link, self._fetching = None, False
+            self._links += 1
 
     def io_tick(self, once: bool = False) -> None:
         """Connect, and find out when the source is no longer there."""
@@ -322,7 +324,7 @@ class Mysqld(Process):
                     self._unlink()
             else:
                 self._stall_s = None
-                if self.cursor >= len(self.link.disk.log):
+                if self.cursor >= len(self.link.disk.log) and self.engine.now >= self._arrives_s:
                     self.io_beats += 1
                 self.pull()
         answers = there and source.mysqld is not None and source.mysqld.running
@@ -361,14 +363,15 @@ class Mysqld(Process):
         if self.link is not source or not self.host.network.reaches(self.host.name, source.host.name):
             return
         new, self.cursor = source.disk.log[self.cursor :], len(source.disk.log)
-        self.at(0.0002, self._receive, source, new)
+        self._arrives_s = max(self._arrives_s, self.engine.now + 0.0002 + self.host.receives_late_s)
+        self.at(self._arrives_s - self.engine.now, self._receive, source, new, self._links)
 
-    def _receive(self, source: Mysqld, new: list[Txn]) -> None:
-        if not self.io_wanted or self.link is not source:
+    def _receive(self, source: Mysqld, new: list[Txn], link: int) -> None:
+        if not self.io_wanted or self.link is not source or link != self._links:
             self.cursor = 0
             return
         if self.host.disk_stalled:
-            self.at(0.05, self._receive, source, new)
+            self.at(0.05, self._receive, source, new, link)
             return
         for txn in new:
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):

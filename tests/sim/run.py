@@ -10,12 +10,15 @@ from vipguard.model.policy import MARIADB, MYSQL, Fence, Limits
 from . import liveness
 from .cluster import Cluster
 from .schedule import LONG, Schedule
+from .situations import SITUATIONS, Situation
 
 HEALS_S = 45.0
 JOINS_S = 20.0
 FLOWS_S = 20.0
 LONG_SHARE, LONG_S = 0.004, (60.0, 900.0)
 MEDIUM_SHARE, MEDIUM_S = 0.05, (14.0, 40.0)
+SITUATION_EVERY = 4  # seeds
+TRIES = 100
 
 
 @dataclass(slots=True)
@@ -30,9 +33,24 @@ class Stuck(AssertionError):
     """No writer, though everything was repaired and no rule says that a person has to speak."""
 
 
+def situated(seed: int) -> Situation | None:
+    """Every fourth seed has a situation, each in its turn."""
+    turn, rest = divmod(seed, SITUATION_EVERY)
+    return SITUATIONS[turn % len(SITUATIONS)] if rest == SITUATION_EVERY - 1 else None
+
+
 def build(seed: int, nodes: int | None = None, replicas: int | None = None) -> Cluster:
-    """Two nodes or three, with up to two replicas, by the seed where they are not given."""
-    rng = random.Random(seed * 7919 + 1)
+    """Two nodes or three, with up to two replicas, by the seed where they are not given; drawn anew until the seed's
+    situation fits."""
+    rng, situation = random.Random(seed * 7919 + 1), situated(seed)
+    for _ in range(1 if situation is None else TRIES):
+        cluster = _cluster(seed, rng, nodes, replicas)
+        if situation is None or situation.fits(cluster):
+            break
+    return cluster
+
+
+def _cluster(seed: int, rng: random.Random, nodes: int | None, replicas: int | None) -> Cluster:
     flavor = rng.choice((MARIADB, MYSQL))
     silent_peer = "wait" if rng.random() < 0.25 else "open"
     durability = "lossless" if rng.random() < 0.3 else "async"
@@ -60,7 +78,9 @@ def play(seed: int, cluster: Cluster | None = None) -> Outcome:
         raise Stuck("it never became healthy without any fault")
     cluster.run(rng.uniform(0.0, 1.5))
     schedule = Schedule(cluster)
-    cluster.run(_draw(schedule, rng))
+    situation = situated(seed)
+    staged = situation is not None and situation.fits(cluster)
+    cluster.run(schedule.stage(situation) if situation and staged else _draw(schedule, rng))
     schedule.mend()
     if not cluster.run_until_healthy(HEALS_S + schedule.staged_s):
         return _waiting(cluster, "no writer")

@@ -2,7 +2,7 @@
 
 `make sabotage`, or in tests/: `python -m sim.sabotage NAME…`. A bug is a patch in bugs/, without line numbers: what
 it takes away, with the lines about it, must stand in its file exactly once. Where the code has moved on it is to be
-written anew. It is caught by the first seed that breaks with it and not without it.
+written anew. It is caught by a seed that breaks with it and not without it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import vipguard
+
+from .run import situated
 
 SEEDS = 200
 TESTS = Path(__file__).parents[1]
@@ -76,24 +78,24 @@ def apply(bug: Bug, package: Path) -> None:
 
 
 def hunt(bug: Bug, seeds: range) -> Caught:
-    """The first of `seeds` that a broken copy does not survive."""
+    """The first of `seeds` that a broken copy does not survive; those are played first that have a situation."""
+    left = sorted(seeds, key=lambda seed: situated(seed) is None)
     with tempfile.TemporaryDirectory(prefix="sabotage-") as place:
         copy = Path(place) / "vipguard"
         shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
         apply(bug, copy)
-        first = seeds.start
-        while first < seeds.stop:
-            seed, what = _run(Path(place), range(first, seeds.stop))
+        while left:
+            seed, what = _run(Path(place), left)
             if seed is None:
                 break
-            if _run(PACKAGE.parent, range(seed, seed + 1))[0] is None:
+            if _run(PACKAGE.parent, [seed])[0] is None:
                 return Caught(bug, seed, what)
-            first = seed + 1
+            left = left[left.index(seed) + 1 :]
     return Caught(bug, None, "")
 
 
-def _run(root: Path, seeds: range) -> tuple[int | None, str]:
-    argv = [sys.executable, "-P", "-m", "sim.hunting", str(seeds.start), str(seeds.stop)]
+def _run(root: Path, seeds: list[int]) -> tuple[int | None, str]:
+    argv = [sys.executable, "-P", "-m", "sim.hunting", *map(str, seeds)]
     env = {**os.environ, "PYTHONPATH": f"{root}:{TESTS}", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, cwd=root, timeout=3600)
     found = json.loads(done.stdout)

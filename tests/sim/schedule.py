@@ -71,6 +71,7 @@ from .sequences import (
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .host import Host
+    from .situations import Situation
 
 Fault = Callable[["Cluster", "Host"], End]
 
@@ -111,6 +112,13 @@ class Schedule:
         if lasts_s is None:
             lasts_s = rng.choice((rng.uniform(0.01, 0.6), rng.uniform(0.3, 3.0), rng.uniform(1.0, 15.0)))
         self.engine.at(begin_s, self.begin, fault, target, lasts_s)
+
+    def stage(self, situation: Situation) -> float:
+        """That one alone, about whoever writes then; for how long it goes on."""
+        rng = self.engine.rng
+        begin_s, lasts_s = rng.uniform(0.0, 1.0), rng.uniform(situation.low_s, situation.high_s)
+        self.engine.at(begin_s, self.begin, situation.fault, None, lasts_s)
+        return begin_s + lasts_s + rng.uniform(8.0, 14.0)
 
     def begin(self, fault: Fault, target: str | None, lasts_s: float) -> None:
         """On `target`, by default on whoever writes now."""
