@@ -171,6 +171,8 @@ def test_no_copy_is_made_of_a_holder_nor_without_a_writer(guarded: Guarded) -> N
         with faults.cut_off(lab, standby, traffic="sql"):
             refused = standby.vipguard("rejoin", "--discard", "--yes", check=False)
             assert refused.returncode == 2 and "no writer answers" in refused.stderr
+        # a writer stops listening to a standby that it does not see, and compares before it listens again
+        lab.wait(lambda: writer.mysqld.replication_threads() == ("Yes", "Yes"), 10, "the writer to listen again")
         asked = standby.vipguard("rejoin", "--discard", check=False, input="n\n")
         assert asked.returncode == 2 and "will be destroyed" in asked.stdout
         assert f"{writer.name} does not replicate from this node meanwhile" in asked.stdout
