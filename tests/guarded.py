@@ -224,15 +224,14 @@ def nobody_beats(lab: Lab) -> Iterator[None]:
 
 
 def sets_equal(one: Node, other: Node) -> bool:
+    """By the flavour's own words: what a server wrote and what it applied."""
     return gtids(one) == gtids(other)
 
 
 def gtids(node: Node) -> frozenset[str]:
-    """By the flavour's own words: what a server wrote and what it applied. Not what its log ends with: MariaDB's
-    gtid_binlog_pos, which on a fresh copy lies before what was copied, until something more is written.
-    """
+    """On MariaDB by its log's end, which must tell what was copied, too."""
     mysql = node.spec.flavor == "mysql"
-    text = str(node.mysqld.value("@@global.gtid_executed" if mysql else "@@global.gtid_current_pos"))
+    text = str(node.mysqld.value("@@global.gtid_executed" if mysql else "@@global.gtid_binlog_pos"))
     return frozenset(part.strip() for part in text.split(","))
 
 

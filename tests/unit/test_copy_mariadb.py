@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vipguard.act.accounts import Account, changes
 from vipguard.act.copy import Pace
-from vipguard.act.copy_mariadb import binlog_state
+from vipguard.act.copy_mariadb import binlog_state, ends_of_copy
 from vipguard.model.gtid import GtidSet
 
 
@@ -40,6 +40,29 @@ BEGINS = {
 def test_the_log_begins_where_every_follower_finds_itself(case: str) -> None:
     snapshot, before, followers, begins = BEGINS[case]
     assert binlog_state(position(snapshot), position(before), [position(one) for one in followers]) == begins
+
+
+ENDS = {
+    # snapshot, where the log begins, what is put there under the number of server 1, the writer
+    "the log begins with it": ("0-1-100", "0-2-50,0-1-100", []),
+    "the writer has read less of its own": ("0-1-100", "0-2-50,0-1-80", [(0, 1, 100)]),
+    "it has read none of its own yet": ("0-1-100", "0-3-20,0-2-50", [(0, 1, 100)]),
+    "it has read none of a domain": ("0-1-100,1-1-7,2-2-70", "2-2-70", [(0, 1, 100), (1, 1, 7)]),
+    "the end is another's, who would not read over it": ("0-2-100", "0-2-80", []),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_what_the_log_does_not_begin_with_is_put_there_as_the_writers_own(case: str) -> None:
+    snapshot, begins, ends = ENDS[case]
+    assert ends_of_copy(position(snapshot), position(begins), 1) == ends
+
+
+def test_a_copy_that_wrote_has_still_what_was_copied() -> None:
+    """A peer that was looked at a moment before the new writer's first row has nothing that the writer lacks."""
+    peer, begins = position("0-2-50,0-1-100"), "0-2-50,0-1-80"
+    assert not position(f"{begins},0-3-101").contains(peer)
+    assert position(f"{begins},0-1-100,0-3-101").contains(peer)
 
 
 Numbers = dict[int, int]

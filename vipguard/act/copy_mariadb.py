@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..errors import CouldNotDo, VipguardError
@@ -23,6 +23,7 @@ from .sessions import end_and_see_gone, list_sessions
 
 NOT_WHOLE = "4294967295-1-1"  # in the highest domain, which nobody uses
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
+IN_NO_LOG = "vipguard.copied_and_in_no_log"
 OURS = "vipguard"  # not dropped: the agent reads its epoch meanwhile
 DROP_S = 600.0
 APPLY_S = 10.0
@@ -191,11 +192,14 @@ def settle(plan: Plan, position: str, before: GtidSet) -> None:
     try:
         deadline = plan.deadline.at_most(6 * ASK_S)
         state = _beginning(plan, snapshot, before)
+        ends = ends_of_copy(snapshot, GtidSet.parse("mariadb", state), _writers_number(plan))
         root.ask(("STOP ALL SLAVES", *_forget(root, plan)), deadline)
         dumps = {row.id for row in list_sessions(root, deadline) if row.command.startswith("Binlog Dump")}
         end_and_see_gone(root, dumps, deadline)
         # together: whoever connected in between would be told that its position is unknown here, and give up
-        root.ask(("RESET MASTER", f"SET GLOBAL gtid_binlog_state = '{state}'"), deadline)
+        root.ask(
+            ("RESET MASTER", f"SET GLOBAL gtid_binlog_state = '{state}'", *_ended(ends, root.literal)), deadline
+        )
         root.ask((change_source(plan, root.literal),), deadline)
         # last: it makes the server count on from there, also where the log begins before it, and after a restart
         root.ask((f"SET GLOBAL gtid_slave_pos = '{snapshot.position()}'",), deadline)
@@ -214,6 +218,49 @@ def _beginning(plan: Plan, snapshot: GtidSet, before: GtidSet) -> str:
         if until.expired:
             raise CouldNotDo(_point_first(plan, others[0]))
         time.sleep(AGAIN_S)
+
+
+def ends_of_copy(snapshot: GtidSet, begins: GtidSet, writer: int | None) -> list[tuple[int, int, int]]:
+    """The ends of the snapshot that the log does not begin with, because the writer stands before them, as domain,
+    server and number; of those that it wrote itself."""
+    there = {(source[0], server): spans[-1][1] for source, server, spans in begins.parts}
+    found = {source[0]: (spans[-1][1], server) for source, server, spans in snapshot.parts}
+    return [
+        (domain, server, number)
+        for domain, (number, server) in found.items()
+        if server == writer and there.get((domain, server), 0) < number
+    ]
+
+
+def _ended(ends: Sequence[tuple[int, int, int]], quote: Callable[[str], str]) -> list[str]:
+    """Each end of the copy as a transaction of the log, under the writer's number, so that this node's log tells what
+    it has: once it wrote itself, its position would not tell it any more, and its peers would look diverged.
+
+    The writer reads over it as its own. Whoever else asks from before it lacks what was copied and is in no log: its
+    applier stops there, at a table that nobody has.
+    """
+    if not ends:
+        return []
+    words = ["SET SESSION sql_log_bin = 0", f"CREATE OR REPLACE TABLE {IN_NO_LOG} (why VARCHAR(200)) ENGINE=InnoDB"]
+    why = quote("what is between this log's beginning and here was copied: make a fresh copy of this node, too")
+    for domain, server, number in ends:  # each in a statement of its own: together they do not take effect
+        words += [
+            "SET SESSION sql_log_bin = 1",
+            f"SET SESSION gtid_domain_id = {domain}",
+            f"SET SESSION server_id = {server}",
+            f"SET SESSION gtid_seq_no = {number}",
+            f"INSERT INTO {IN_NO_LOG} VALUES ({why})",
+            "SET SESSION sql_log_bin = 0",
+        ]
+    return [*words, f"DROP TABLE {IN_NO_LOG}"]
+
+
+def _writers_number(plan: Plan) -> int | None:
+    session = plan.ask_writer()
+    try:
+        return int(session.query("SELECT @@global.server_id", deadline=plan.deadline.at_most(ASK_S))[0][0])
+    finally:
+        session.close()
 
 
 def _point_first(plan: Plan, node: Node) -> str:
