@@ -15,15 +15,17 @@ from vipguard.lab.client import Client
 
 @contextlib.contextmanager
 def writer_and_standby_dead(guarded: Guarded, count: int = 40) -> Iterator[Client]:
-    """Both servers are killed, rows being received and not applied on the standby. At the exit both run again."""
+    """Both servers are killed, rows being received and not applied on the standby. At the exit both run again, and
+    meanwhile nobody has the VIP."""
     writer, standby = guarded.writer, guarded.standby
     guarded.write_settled(10)
     with guarded.locked(standby):
         client = guarded.write(count)
         guarded.lab.wait(lambda: received_all(standby, writer), 5, "the standby to have received it")
         assert len(client.lost(standby)) >= count, "nothing of it is applied yet"
-        writer.mysqld.kill9()
         standby.mysqld.kill9()
+        guarded.wait_track(standby, "0")  # else it may have got the VIP before its own server was dead
+        writer.mysqld.kill9()
     try:
         yield client
     finally:
