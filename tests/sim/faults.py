@@ -296,16 +296,14 @@ def refuse_pair(cluster: Cluster, host: Host) -> End:
 
 def fatal_io(cluster: Cluster, host: Host) -> End:
     """The source has purged what the replica needs next: each start of its IO thread ends in an error at once."""
-    server = host.mysqld
-    if server is None or not server.alive:
-        return nothing
     host.io_fatal = True
-    server.io_fails(1236)
+    if host.mysqld is not None and host.mysqld.alive and host.mysqld.io_wanted:
+        host.mysqld.io_fails(1236)
 
     def end() -> None:
         host.io_fatal = False
-        if host.mysqld is not None and host.mysqld.alive:
-            host.mysqld.start_io()  # who repairs it starts it
+        if host.mysqld is not None and host.mysqld.alive and host.mysqld.io_errno == 1236:
+            host.mysqld.start_io()  # who repairs it starts what it stopped
 
     return end
 

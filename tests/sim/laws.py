@@ -207,7 +207,7 @@ class Laws:
                 continue
             since_s = self._wrong_s.setdefault((host.name, what), now)
             guarded_s = self.guards.since_s(host)
-            unseen = server is not None and server.denies and host.name in self._by_hand_s
+            unseen = server is not None and (server.denies or server.no_socket) and host.name in self._by_hand_s
             if unseen:  # its time begins when it can be seen again
                 self._wrong_s[host.name, what] = now
             if not is_open:

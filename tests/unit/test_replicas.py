@@ -285,6 +285,35 @@ def test_a_candidate_that_followed_the_dead_writer_beside_this_one_is_asked_too(
     assert Fetch(2.0, "db3", "db3", GtidSet.parse("mariadb", "2-2-71..72")) in due.effects
 
 
+def beside(facts: ServerFacts, **gone: float) -> Sight:
+    """A circle of three: db2 is gone, and db3 has these facts."""
+    third = PeerSight(THIRD, replace(SERVER, facts=facts))
+    dead = replace(PEER, evidence=healthy.ABSENT, **gone)  # type: ignore[arg-type]
+    policy = replace(POLICY, nodes=(*POLICY.nodes, THIRD))
+    sight = replace(healthy.without_source(TAKER), policy=policy, peers={"db2": dead, "db3": third})
+    return replace(sight, own_claims={"db1": 7})
+
+
+def test_what_a_candidate_wrote_though_another_was_the_writer_is_not_asked_for_either() -> None:
+    own = replace(REPLICA_FACTS, gtid=GtidSet.parse("mariadb", "1-1-5,2-2-70,3-3-9"), channels=(CHANNEL,))
+    assert replicas.fetch(DRAINED, beside(own), ["db3"]) is None
+    more = replace(own, gtid=GtidSet.parse("mariadb", "1-1-5,2-2-72,3-3-9"))
+    due = replicas.fetch(DRAINED, beside(more), ["db3"])
+    assert due is not None and due.refuse and "errant 3-3-9" in due.text, "it would come along"
+
+
+def test_who_may_have_received_more_until_the_writer_was_known_to_be_gone_is_asked_once_more() -> None:
+    arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": True, "10.73.0.13": True}
+    taking = Takeover(
+        NOW_S - 0.1, "boot-1", claims={"db1": 7, "db3": 8}, arp=arp, remembered=True, opener=5, reserved=9,
+        stopped=True, hooked=True, drained=AHEAD, prepared_s=NOW_S - 0.05, looked_s=NOW_S, proof=Proof(gone=frozenset({"db2"})),
+    )  # fmt: skip
+    asked_s = SERVER.asked_at_s
+    due = takeover.due(taking, beside(REPLICA_FACTS, gone_s=asked_s + 0.001))
+    assert due.waiting == "look" and due.effects == (ProbePeer(0.5, "db3", channels=True),)
+    assert takeover.due(taking, beside(REPLICA_FACTS, gone_s=asked_s)).waiting != "look"
+
+
 def test_the_epoch_of_a_replica_is_known_too() -> None:
     newer = replace(REPLICA_FACTS, epoch=EpochRow(9, "db2", "boot-2"))
     sight = with_replica(TAKER, ServerEvidence(Answer.ANSWERED, NOW_S - 0.04, NOW_S - 0.03, newer))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from ..model.effect import Effect, Fetch, ProbePeer
 from ..model.evidence import Answer, ServerFacts
 from ..model.gtid import GtidSet
+from ..model.ledger import Relation
 from ..model.sight import PeerSight, Sight
 from .record import Due, Takeover, refuse
 
@@ -34,11 +35,11 @@ def fetch(takeover: Takeover, sight: Sight, beside: Sequence[str] = ()) -> Due |
     if unseen:
         return Due("replicas", f"looking at {', '.join(unseen)}", tuple(looks(takeover, sight)), 2 * limits.deadline_s)
     nodes = {name: sight.peers[name] for name in beside} | dict(sight.replicas)
-    for name, peer in sorted(nodes.items(), key=lambda item: _errant(item[1], takeover) is not None):
+    for name, peer in sorted(nodes.items(), key=lambda item: _errant(item[1], takeover, sight) is not None):
         target = beyond(peer, takeover, sight)
         if target is None or target.is_empty:
             continue
-        errant = _errant(peer, takeover)
+        errant = _errant(peer, takeover, sight)
         if sight.promoted and (name in takeover.unfetched or errant is not None):
             continue
         if errant is not None:
@@ -66,17 +67,25 @@ def beyond(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
             if channel.received is not None and channel.sql_running:
                 has = has.union(channel.received)
     lacking = has.minus(takeover.drained)
-    for other in sight.replicas.values():
+    for other in (*sight.replicas.values(), *sight.peers.values()):
         known = _facts(other)
-        if known is not None:
+        if known is not None and _writes_errant(other, sight):
             lacking = lacking.minus(lacking.written_by(known.server_id, known.uuid))
     return lacking
 
 
-def _errant(peer: PeerSight, takeover: Takeover) -> GtidSet | None:
-    """What that replica wrote by its own hand and is not here; None: nothing."""
+def _writes_errant(peer: PeerSight, sight: Sight) -> bool:
+    """Is what that node wrote, and is not here, no history? A replica's, or a candidate's though another opened last."""
+    newest = peer.facts.history.newest if peer.facts is not None else None
+    if peer.node.is_replica:
+        return True
+    return sight.relation(peer) is Relation.SAME and newest is not None and newest.node != peer.node.name
+
+
+def _errant(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
+    """What that node wrote by its own hand and is not here; None: nothing."""
     facts = _facts(peer)
-    if facts is None or takeover.drained is None or not peer.node.is_replica:
+    if facts is None or takeover.drained is None or not _writes_errant(peer, sight):
         return None
     found = facts.gtid.minus(takeover.drained).written_by(facts.server_id, facts.uuid)
     return None if found.is_empty else found

@@ -200,14 +200,31 @@ def _make_ready(
         return semi_sync
     if hooks:
         return Due("before-open-hooks", "waiting for the hooks before the opening", hooks)
+    stale = _stale(sight, found)
+    looks: tuple[Effect, ...] = tuple(ProbePeer(limits.deadline_s, name, channels=True) for name in stale)
     if takeover.looked_s is None or takeover.looked_s < takeover.prepared_s:
-        return Due(
-            "look",
-            "looking once more before opening",
-            (Look(limits.deadline_s),),
-            within_s=2 * limits.deadline_s,
-        )
+        looks = (Look(limits.deadline_s), *looks)
+    if looks:
+        return Due("look", "looking once more before opening", looks, within_s=3 * limits.deadline_s)
     return _open(takeover, sight, reserved)
+
+
+def _stale(sight: Sight, found: Mapping[str, PeerClass]) -> list[str]:
+    """The nodes that may have received more since they were asked, from a peer that says nothing here: they were asked
+    last before that was put out, was gone, or had surely closed itself."""
+    quiet_s = 0.0
+    for name, kind in found.items():
+        peer = sight.peers[name]
+        if peer.out:
+            since_s = peer.fenced_s
+        elif kind is PeerClass.DOWN:
+            since_s = sight.now_s if peer.gone_s is None else peer.gone_s
+        else:
+            since_s = sight.silent_until_s(peer) if kind is PeerClass.SILENT and not sight.promoted else None
+        quiet_s = max(quiet_s, since_s or 0.0)
+    closed = {name: sight.peers[name] for name, kind in found.items() if kind is PeerClass.CLOSED}
+    asked = {name: peer.evidence for name, peer in (closed | dict(sight.replicas)).items() if peer.answered}
+    return [name for name, seen in asked.items() if seen is not None and seen.asked_at_s < quiet_s]
 
 
 def _before_open(sight: Sight, reserved: int) -> RunHooks:
