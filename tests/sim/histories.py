@@ -182,7 +182,7 @@ class Histories:
         """Was it written in the moment in which a server went on that had stood still while another opened?"""
         host = self.cluster.hosts[part.reign.host]
         thawed_s = self.cluster.laws.thawed_s(host)
-        if not any(reign.began_s < thawed_s for reign in line):
+        if not any(reign.host != part.reign.host and part.reign.began_s < reign.began_s < thawed_s for reign in line):
             return False
         numbers = range(part.first, part.last + 1)
         at_s = [txn.at_s for txn in host.disk.log if txn.source == part.reign.server_id and txn.number in numbers]

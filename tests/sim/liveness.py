@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: By these a cluster may rightly have no writer, or no commit, though everything is repaired. Each of them "waits for a
 #: person" in docs/guarantees.md, and what to do stands in docs/rules.md.
-WAITS_FOR_A_PERSON = ("diverged", "commits-wait", "stood-down")
+WAITS_FOR_A_PERSON = ("diverged", "commits-wait", "stood-down", "forked")
 
 
 def healthy(cluster: Cluster) -> bool:
@@ -45,16 +45,22 @@ def _follows(cluster: Cluster, host: Host, writer: Host) -> bool:
 
 
 def whole(cluster: Cluster) -> bool:
-    """Does every node receive again that has nothing alone?"""
+    """Does every node receive again, or say that it has something alone, which is true?"""
     writers = cluster.laws.writers()
     have = writers[0].disk.have if writers else {}
     return all(
         host in writers
         or host.mysqld is None
         or (host.mysqld.io_wanted and host.mysqld.sql_wanted)
-        or any(number > have.get(server, 0) for server, number in host.disk.have.items())
+        or (_apart(host) and any(number > have.get(server, 0) for server, number in host.disk.have.items()))
         for host in cluster.hosts.values()
     )
+
+
+def _apart(host: Host) -> bool:
+    """By its agent's word, where one lives."""
+    world = host.agent.world if host.agent is not None else None
+    return world is None or world.diverged is not None or bool(world.errant is not None and not world.errant.is_empty)
 
 
 def rules(world: World) -> set[str]:
@@ -73,7 +79,17 @@ def waits(cluster: Cluster) -> tuple[str, ...]:
     for host in cluster.hosts.values():
         if host.agent is not None:
             said |= rules(host.agent.world)
+    if not forked(cluster):
+        said.discard("forked")
     return tuple(rule for rule in WAITS_FOR_A_PERSON if rule in said)
+
+
+def forked(cluster: Cluster) -> bool:
+    """Do two candidates say so, and has each a reign of which the other has nothing?"""
+    candidates = [host for host in cluster.hosts.values() if not host.node.is_replica and host.agent is not None]
+    saying = [host for host in candidates if host.agent is not None and "forked" in rules(host.agent.world)]
+    lines = [{reign for reign in cluster.laws.histories.line(h.disk.have) if not reign.by_hand} for h in saying]
+    return any(one - other and other - one for one in lines for other in lines)
 
 
 def verdicts(cluster: Cluster) -> str:

@@ -20,6 +20,7 @@ from vipguard.model.evidence import Answer, EpochRow, ServerEvidence
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ledger import History, Ledger, Opening, Relation, relate
 from vipguard.model.memory import Completed
+from vipguard.model.policy import Fence
 from vipguard.model.sight import PeerSight, Sight
 from vipguard.notify.handback import Standing, why_close
 from vipguard.notify.loss import account
@@ -336,6 +337,13 @@ def test_how_long_somebody_may_have_written(what: str, peer: PeerSight, silent_p
     sight = replace(without_source(STANDBY), policy=policy, peers={"db2": peer})
     sight = replace(sight, good_lag=replace(sight.good_lag, at_s=NOW_S - 60))  # type: ignore[type-var]
     assert unseen(sight) == pytest.approx(expected, abs=0.01), what
+
+
+def test_where_nobody_is_trusted_to_close_itself_silence_ends_nothing() -> None:
+    silent = absent(healthy.PEER, Answer.SILENT, alive_s=NOW_S - 59.9)
+    policy = replace(healthy.POLICY, fence=Fence(command="power-off", required=True))
+    sight = replace(without_source(STANDBY), policy=policy, peers={"db2": silent})
+    assert unseen(replace(sight, good_lag=replace(sight.good_lag, at_s=NOW_S - 60))) == 60.0  # type: ignore[type-var]
 
 
 def test_a_pause_or_an_isolation_counts_whole() -> None:

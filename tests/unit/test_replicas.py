@@ -21,7 +21,7 @@ from healthy import (
 )
 
 from vipguard.model.effect import Fetch, Point, ProbePeer, StopReceiving
-from vipguard.model.evidence import Answer, EpochRow, ServerEvidence
+from vipguard.model.evidence import Answer, EpochRow, ServerEvidence, ServerFacts
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.policy import Node
@@ -306,7 +306,8 @@ def test_who_may_have_received_more_until_the_writer_was_known_to_be_gone_is_ask
     arp: dict[str, bool | None] = {"10.73.0.100": False, "10.73.0.12": True, "10.73.0.13": True}
     taking = Takeover(
         NOW_S - 0.1, "boot-1", claims={"db1": 7, "db3": 8}, arp=arp, remembered=True, opener=5, reserved=9,
-        stopped=True, hooked=True, drained=AHEAD, prepared_s=NOW_S - 0.05, looked_s=NOW_S, proof=Proof(gone=frozenset({"db2"})),
+        stopped=True, hooked=True, drained=AHEAD, prepared_s=NOW_S - 0.05, looked_s=NOW_S,
+        proof=Proof(gone=frozenset({"db2"})),
     )  # fmt: skip
     asked_s = SERVER.asked_at_s
     due = takeover.due(taking, beside(REPLICA_FACTS, gone_s=asked_s + 0.001))

@@ -102,7 +102,8 @@ def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float
     if _too_far_behind(peer, good, sight):
         return good.at_s
     silent = seen is not None and seen.answer is Answer.SILENT
-    if silent and sight.policy.silent_peer == "open" and sight.witnessed:
+    trusted = sight.policy.silent_peer == "open" and not sight.policy.fence.required  # to close itself
+    if silent and trusted and sight.witnessed:
         return min(sight.now_s, sight.silent_until_s(peer))
     return sight.now_s
 

@@ -75,7 +75,7 @@ def beyond(peer: PeerSight, takeover: Takeover, sight: Sight) -> GtidSet | None:
 
 
 def _writes_errant(peer: PeerSight, sight: Sight) -> bool:
-    """Is what that node wrote, and is not here, no history? A replica's, or a candidate's though another opened last."""
+    """Is what it wrote, and is not here, no history? A replica's, or a candidate's though another opened last."""
     newest = peer.facts.history.newest if peer.facts is not None else None
     if peer.node.is_replica:
         return True
