@@ -18,6 +18,7 @@ from vipguard.agent.event import (
     Tick,
     TrackSeen,
 )
+from vipguard.agent.lanes import TOO_LATE
 from vipguard.agent.last_word import suspect
 from vipguard.agent.step import step
 from vipguard.agent.world import Closing, Flight, Taking, World, Writing, begin, wake_s
@@ -188,7 +189,10 @@ class Agent(Process):
             return
         self._busy.add(lane)
         flight = self._lanes[lane].popleft()
-        self._drive(lane, flight, HOW[type(flight.effect)](self, flight.effect), None)
+        if flight.effect.perishes and self.engine.now > flight.until_s:
+            self._finish(lane, flight, Failed(TOO_LATE, refused=True))
+        else:
+            self._drive(lane, flight, HOW[type(flight.effect)](self, flight.effect), None)
 
     def _drive(self, lane: str, flight: Flight, steps: Steps, sent: Any) -> None:
         try:

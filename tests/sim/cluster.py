@@ -86,12 +86,16 @@ class Cluster:
                 ends = sorted((self.places[server, number], server) for server, number in key if number)
                 text = ",".join(f"0-{server}-{place}" for place, server in ends)
             else:
-                text = ",".join(f"{server:08d}-0000-0000-0000-000000000000:1-{number}" for server, number in key)
+                text = ",".join(f"{self.uuid(server)}:1-{number}" for server, number in key)
             found = GtidSet.parse(self.flavor, text)
             if len(self._gtids) > 2000:
                 self._gtids.clear()
             self._gtids[key] = found
         return found
+
+    def uuid(self, server: int) -> str:
+        """By which MySQL names what it wrote."""
+        return f"{server:08d}-0000-0000-0000-000000000000" if self.flavor != MARIADB else ""
 
     def place(self, server: int, number: int, have: Numbers) -> None:
         """Where in MariaDB's domain the transaction of that server stands that is written on top of `have`."""

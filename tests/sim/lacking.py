@@ -142,4 +142,4 @@ def _alone(host: Host, txn: Txn) -> GtidSet:
     if host.flavor == MARIADB:
         place = host.cluster.places[txn.source, txn.number]
         return GtidSet.parse(host.flavor, f"0-{txn.source}-{place}..{place}")
-    return GtidSet.parse(host.flavor, f"{txn.source:08d}-0000-0000-0000-000000000000:{txn.number}")
+    return GtidSet.parse(host.flavor, f"{host.cluster.uuid(txn.source)}:{txn.number}")

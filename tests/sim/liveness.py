@@ -9,6 +9,7 @@ from vipguard.agent.world import World, Writing
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .host import Host
+    from .mysqld import Numbers
 
 #: By these a cluster may rightly have no writer, or no commit, though everything is repaired. Each of them "waits for a
 #: person" in docs/guarantees.md, and what to do stands in docs/rules.md.
@@ -52,15 +53,18 @@ def whole(cluster: Cluster) -> bool:
         host in writers
         or host.mysqld is None
         or (host.mysqld.io_wanted and host.mysqld.sql_wanted)
-        or (_apart(host) and any(number > have.get(server, 0) for server, number in host.disk.have.items()))
+        or _has_alone(host, have)
+        or (cluster.lossless and _has_alone(host.source, have))  # which it is never pointed away from
         for host in cluster.hosts.values()
     )
 
 
-def _apart(host: Host) -> bool:
-    """By its agent's word, where one lives."""
+def _has_alone(host: Host, have: Numbers) -> bool:
+    """Does it say so, and is it true?"""
     world = host.agent.world if host.agent is not None else None
-    return world is None or world.diverged is not None or bool(world.errant is not None and not world.errant.is_empty)
+    errant = world is not None and world.errant is not None and not world.errant.is_empty
+    says = world is None or world.diverged is not None or errant
+    return says and any(number > have.get(server, 0) for server, number in host.disk.have.items())
 
 
 def rules(world: World) -> set[str]:

@@ -217,6 +217,7 @@ class Mysqld(Process):
             flavor=self.host.flavor,
             version="1",
             server_id=self.host.server_id,
+            uuid=self.host.cluster.uuid(self.host.server_id),
             closed=self.closed,
             gtid=self.gtid(),
             open_lock=self.holder(opened),

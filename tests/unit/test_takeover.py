@@ -17,7 +17,7 @@ from core import (
 from healthy import BEATLESS, FACTS, GTIDS, NOW_S, POLICY, TAKER
 
 from vipguard.agent.event import Claimed, Failed, Prepared
-from vipguard.agent.world import Taking, Writing
+from vipguard.agent.world import Flight, Taking, Writing
 from vipguard.model import effect as do
 from vipguard.model.evidence import Answer, EpochRow
 from vipguard.model.gtid import GtidSet
@@ -88,6 +88,18 @@ def test_opening_is_sent_once_over_the_prepared_session_with_the_next_epoch() ->
     (opening,) = core.sent(do.Open)
     assert isinstance(opening, do.Open)
     assert (opening.opener, opening.row) == (OPENER, EpochRow(4, "db1", "boot-1"))
+
+
+def test_nothing_opens_while_what_was_meant_for_a_closed_server_is_on_its_way_to_keepalived() -> None:
+    core = taker()
+    core.go(do.Look)
+    late = Flight(999, do.WriteTrack(1.0, "0"), core.now, core.now + 1.0)
+    core.world = replace(core.world, flights={**core.world.flights, late.effect.key: late})
+    core.do(do.Look)
+    assert waiting(core) == "open" and not core.sent(do.Open)
+    core.report(late, None)
+    core.look()
+    assert core.sent(do.Open)
 
 
 def test_an_opening_has_no_effect_after_the_lease() -> None:

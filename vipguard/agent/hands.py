@@ -62,7 +62,7 @@ class Hands:
 
     def __init__(self, policy: Policy, now: Callable[[], float], post: Callable[[Did], None]) -> None:
         self.policy, self._now = policy, now
-        self._lanes = Lanes(self.carry_out, post)
+        self._lanes = Lanes(self.carry_out, post, now)
         self._tls = tls = Tls.of(policy.mysql)
         # a connector belongs to one thread: each lane that makes sessions has its own
         self._for_acts, self._for_opener, self._for_close = (Connector.local(policy.mysql) for _ in range(3))

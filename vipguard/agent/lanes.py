@@ -17,6 +17,7 @@ from .event import Did, Failed
 from .world import Flight
 
 _log = get_logger("agent")
+TOO_LATE = "its worker came to it too late"
 
 
 class Lanes:
@@ -24,14 +25,16 @@ class Lanes:
     from any thread.
     """
 
-    def __init__(self, carry_out: Callable[[Effect], object], post: Callable[[Did], None]) -> None:
-        self._carry_out, self._post = carry_out, post
+    def __init__(
+        self, carry_out: Callable[[Effect], object], post: Callable[[Did], None], now: Callable[[], float]
+    ) -> None:
+        self._carry_out, self._post, self._now = carry_out, post, now
         self._workers: dict[str, _Worker] = {}
 
     def start(self, flight: Flight) -> None:
         lane = flight.effect.worker
         if lane not in self._workers:
-            self._workers[lane] = _Worker(f"vipguard-{lane}", self._carry_out, self._post)
+            self._workers[lane] = _Worker(f"vipguard-{lane}", self._carry_out, self._post, self._now)
             self._workers[lane].start()
         self._workers[lane].put(flight)
 
@@ -43,17 +46,25 @@ class Lanes:
 class _Worker(threading.Thread):
     """One lane: carries out its flights in order and reports each."""
 
-    def __init__(self, name: str, carry_out: Callable[[Effect], object], post: Callable[[Did], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        carry_out: Callable[[Effect], object],
+        post: Callable[[Did], None],
+        now: Callable[[], float],
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
-        self._carry_out, self._post = carry_out, post
+        self._carry_out, self._post, self._now = carry_out, post, now
 
     def put(self, flight: Flight | None) -> None:
         self._queue.put(flight)
 
     def run(self) -> None:
         while (flight := self._queue.get()) is not None:
-            self._post(Did(flight.number, flight.effect, self._result(flight.effect)))
+            late = flight.effect.perishes and self._now() > flight.until_s
+            result = Failed(TOO_LATE, refused=True) if late else self._result(flight.effect)
+            self._post(Did(flight.number, flight.effect, result))
 
     def _result(self, effect: Effect) -> object:
         try:

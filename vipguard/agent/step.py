@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..checks import stall, writer
-from ..model.effect import CloseServer, Fetch, KillServer, PrepareOpen, RemoveVip, ResetClients
+from ..model.effect import CloseServer, Fetch, KillServer, PrepareOpen, RemoveVip, ResetClients, WriteTrack
 from ..model.evidence import Answer
 from ..model.sight import Sight
 from ..model.verdict import Eligibility
@@ -233,8 +233,16 @@ def _go_on(draft: Draft, phase: Taking, sight: Sight) -> None:
     if now.within_s is not None and draft.now_s - phase.waiting_since_s > now.within_s:
         phases.abandon(draft, f"{now.waiting}-timeout", f"{now.text}: not done within {now.within_s:g} s")
         return
+    if now.waiting == "open" and _track_moves(draft.world):
+        return  # what is under way there could take the VIP, or the clients, from a server that is open
     for effect in now.effects:
         draft.send(effect)
+
+
+def _track_moves(world: World) -> bool:
+    """Is something under way in the track file's lane that was meant for a closed server?"""
+    under_way = [flight.effect for flight in world.flights.values() if flight.effect.lane == WriteTrack.lane]
+    return any(not isinstance(effect, WriteTrack) or effect.value == "0" for effect in under_way)
 
 
 def _writing(draft: Draft) -> None:

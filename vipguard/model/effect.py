@@ -30,9 +30,10 @@ class Care(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The base of all effects."""
+    """The base of all effects. One that `perishes` is not begun after its deadline: it may undo what came since."""
 
     lane: ClassVar[str] = "server"
+    perishes: ClassVar[bool] = False
     deadline_s: float
 
     @property
@@ -140,12 +141,15 @@ class Release(OnNode):
 class ClosePeer(OnNode):
     """Close a peer's server from here, then look at it."""
 
+    perishes = True
     care: Care = Care.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class FencePeer(OnNode):
     """Put a silent peer out by the operator's command; it has a lane of its own, for it may take long."""
+
+    perishes = True
 
     @property
     def worker(self) -> str:
@@ -339,6 +343,7 @@ class KillServer(Effect):
     """Kill -9 of the local server, confirmed. It has a lane of its own: it never waits behind a close that hangs."""
 
     lane = "kill"
+    perishes = True
     process: ProcessId
 
 
@@ -363,6 +368,7 @@ class RemoveVip(Effect):
     """Take a VIP off the interface that a dead keepalived left there."""
 
     lane = "track"
+    perishes = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +379,7 @@ class ResetClients(Effect):
     """
 
     lane = "track"
+    perishes = True
     process: ProcessId | None
 
 
@@ -380,12 +387,15 @@ class ResetClients(Effect):
 class ShutGate(Effect):
     """Refuse connections to the VIP, which is about to come, until the server is open; in the lane of the opening."""
 
+    perishes = True
+
 
 @dataclass(frozen=True, slots=True)
 class WriteTrack(Effect):
     """Write the track file by rename; unlink it where that fails."""
 
     lane = "track"
+    perishes = True
     value: str
 
 
@@ -393,6 +403,7 @@ class WriteTrack(Effect):
 class OfReader(Effect):
     """The base of effects on one reader address; each has a worker of its own."""
 
+    perishes = True
     name: str
 
     @property
