@@ -411,6 +411,8 @@ def test_a_writers_applier_that_a_hand_stopped_stays_so() -> None:
     assert "stopped-by-hand" in core.rules
     core.peer = replace(PEER_FACTS, closed=True, open_lock=None, gtid=core.facts.gtid, epoch=core.facts.epoch)
     assert starts(core, 3.0) == []
+    stands(core, IO_STOPPED)
+    assert starts(core, 1.0) != [], "what the hand stopped runs again, and the other thread stands by vipguard's order"
 
 
 def test_what_a_hand_started_again_is_started_by_vipguard_too() -> None:

@@ -104,6 +104,8 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
     sql = all(channel.sql_running for channel in channels)
     if kept is not None and all(stopped.runs(channel) or stopped.failed(channel) for channel in channels):
         kept = replace(kept, by_hand=False)
+    elif kept is not None and kept.by_hand and sql and not trying.sql and draft.sight.io_stopped_by_us:
+        kept = replace(kept, by_hand=False)  # the SQL thread was started again; the other stands by our own order
     elif kept is not None and not kept.by_hand and _by_hand(draft, facts, ran_s):
         kept = replace(kept, by_hand=True)
         draft.note("rejoin", "stopped-by-hand", "warning", text=words(facts))
