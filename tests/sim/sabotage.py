@@ -17,6 +17,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import vipguard
@@ -77,9 +78,15 @@ def apply(bug: Bug, package: Path) -> None:
         file.write_text(text[: found[0]] + new + text[found[0] + len(old) :])
 
 
+def order(seeds: range) -> list[int]:
+    """By turns one that has a situation and one that has none."""
+    staged, drawn = ([seed for seed in seeds if (situated(seed) is None) is none] for none in (False, True))
+    return [seed for pair in zip_longest(staged, drawn) for seed in pair if seed is not None]
+
+
 def hunt(bug: Bug, seeds: range) -> Caught:
-    """The first of `seeds` that a broken copy does not survive; those are played first that have a situation."""
-    left = sorted(seeds, key=lambda seed: situated(seed) is None)
+    """The first of `seeds`, in their order, that a broken copy does not survive."""
+    left = order(seeds)
     with tempfile.TemporaryDirectory(prefix="sabotage-") as place:
         copy = Path(place) / "vipguard"
         shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
