@@ -63,9 +63,9 @@ campaign: setup  ## play SEEDS=50000 seeds of the simulator, or MINUTES of it; t
 	@cd tests
 	../$(BIN)/python -m sim.campaign --seeds $(SEEDS) --minutes $(MINUTES) --write ../docs/reliability.md
 
-sabotage: setup  ## break a copy of vipguard in each of some 30 ways, and see the simulator notice it
+sabotage: setup  ## break a copy of vipguard in each of some 30 ways, and see the simulator notice it; the table goes to docs/reliability.md
 	@cd tests
-	../$(BIN)/python -m sim.sabotage
+	../$(BIN)/python -m sim.sabotage --write ../docs/reliability.md
 
 clean:  ## remove what was built here; the cached MySQL in /var/cache/vipguard-lab stays
 	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -129,13 +129,13 @@ def _table(what: str, counted: Counter[str], unit: str) -> list[str]:
     return [f"| {what} | {unit} |", "|---|---:|", *rows, ""]
 
 
-def write(page: Path, figures: str) -> None:
+def write(page: Path, figures: str, begin: str = BEGIN, end: str = END) -> None:
     """Between the page's two marks."""
     whole = page.read_text()
-    if BEGIN not in whole or END not in whole:
-        raise SystemExit(f"{page} has no place for the figures: {BEGIN} … {END}")
-    before, after = whole.split(BEGIN)[0], whole.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}")
+    if begin not in whole or end not in whole:
+        raise SystemExit(f"{page} has no place for the figures: {begin} … {end}")
+    before, after = whole.split(begin)[0], whole.split(end)[1]
+    page.write_text(f"{before}{begin}\n\n{figures}\n{end}{after}")
 
 
 def main(argv: list[str] | None = None) -> int:

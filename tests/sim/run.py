@@ -17,7 +17,7 @@ JOINS_S = 20.0
 FLOWS_S = 20.0
 LONG_SHARE, LONG_S = 0.004, (60.0, 900.0)
 MEDIUM_SHARE, MEDIUM_S = 0.05, (14.0, 40.0)
-SITUATION_EVERY = 4  # seeds
+SITUATION_EVERY = 3  # seeds
 TRIES = 100
 
 
@@ -34,7 +34,7 @@ class Stuck(AssertionError):
 
 
 def situated(seed: int) -> Situation | None:
-    """Every fourth seed has a situation, each in its turn."""
+    """Every third seed has a situation, each in its turn."""
     turn, rest = divmod(seed, SITUATION_EVERY)
     return SITUATIONS[turn % len(SITUATIONS)] if rest == SITUATION_EVERY - 1 else None
 

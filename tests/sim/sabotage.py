@@ -22,9 +22,11 @@ from pathlib import Path
 
 import vipguard
 
+from .campaign import write
 from .run import situated
 
 SEEDS = 200
+BEGIN, END = "<!-- sabotage: begin -->", "<!-- sabotage: end -->"
 TESTS = Path(__file__).parents[1]
 BUGS = Path(__file__).parent / "bugs"
 PACKAGE = Path(vipguard.__file__).parent
@@ -114,16 +116,33 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--write", type=Path, help="the page that gets the table")
     args = parser.parse_args(argv)
     chosen = [bug for bug in bugs() if not args.names or bug.name in args.names]
-    missed = 0
+    found = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for caught in pool.map(lambda bug: hunt(bug, range(args.seeds)), chosen):
-            missed += caught.seed is None
+            found.append(caught)
             told = f"seed {caught.seed}: {caught.what}" if caught.seed is not None else "NOT CAUGHT"
-            print(f"{caught.bug.name:<38} {told}", flush=True)
-    print(f"{len(chosen) - missed} of {len(chosen)} deliberate bugs are caught within {args.seeds} seeds")
-    return 1 if missed else 0
+            print(f"{caught.bug.name:<42} {told}", flush=True)
+    print(summary(found, args.seeds))
+    if args.write is not None:
+        write(args.write, table(found, args.seeds), BEGIN, END)
+    return 1 if any(caught.seed is None for caught in found) else 0
+
+
+def summary(found: list[Caught], seeds: int) -> str:
+    count = sum(caught.seed is not None for caught in found)
+    return f"{count} of {len(found)} deliberate bugs are caught within {seeds} seeds"
+
+
+def table(found: list[Caught], seeds: int) -> str:
+    """As Markdown: by which seed, and by which law."""
+    rows = []
+    for caught in found:
+        law = caught.what.split(":")[0] if caught.seed is not None else "**not caught**"
+        rows.append(f"| {caught.bug.name} | {'' if caught.seed is None else caught.seed} | {law} |")
+    return "\n".join([f"{summary(found, seeds)}.", "", "| bug | seed | what broke |", "|---|---:|---|", *rows, ""])
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from vipguard.model.policy import MYSQL
 
 from .faults import (
     End,
+    blind,
     block_close,
     cut_sql,
     cut_vrrp,
+    hang_mysqld,
     isolate,
     kill_mysqld,
     link_down,
@@ -25,7 +27,7 @@ from .faults import (
 )
 from .host import Host
 from .operators import order_move
-from .sequences import away
+from .sequences import away, leave_unguarded
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -50,7 +52,7 @@ def narrow_link(cluster: Cluster, host: Host) -> End:
     late_s, standbys = engine.between(0.4, 4.0), _standbys(cluster, host)
     for other in standbys:
         other.receives_late_s = late_s
-    how = engine.rng.choice((shut_keepalived, shut_keepalived, shut_keepalived, order_move, kill_mysqld, power_off))
+    how = engine.rng.choice((shut_keepalived, shut_keepalived, order_move, kill_mysqld, power_off))
 
     def end() -> None:
         back = how(cluster, host)
@@ -61,6 +63,53 @@ def narrow_link(cluster: Cluster, host: Host) -> End:
                 other.receives_late_s = 0.0
 
         engine.at(engine.between(4.0, 8.0), mend)
+
+    return end
+
+
+def slow_applier(cluster: Cluster, host: Host) -> End:
+    """The standbys receive all and apply it slowly; in the end the VIP leaves the writer."""
+    engine, standbys = cluster.engine, _standbys(cluster, host)
+    for other in standbys:
+        other.apply_s = engine.between(0.1, 0.2)
+    how = engine.rng.choice((shut_keepalived, kill_mysqld, power_off))
+
+    def end() -> None:
+        back = how(cluster, host)
+
+        def mend() -> None:
+            back()
+            for other in standbys:
+                other.apply_s = 0.002
+
+        engine.at(engine.between(3.0, 6.0), mend)
+
+    return end
+
+
+def power_cut(cluster: Cluster, host: Host) -> End:
+    """The standbys are down while the writer writes on; as they boot, it goes down, too."""
+    ends = [power_off(cluster, other) for other in _standbys(cluster, host)]
+
+    def end() -> None:
+        _lose(cluster, host, cluster.engine.between(6.0, 10.0))
+        for one in ends:
+            one()
+
+    return end
+
+
+def hangs_alone(cluster: Cluster, host: Host) -> End:
+    """Its server hangs, and nobody else could write."""
+    others = _standbys(cluster, host)
+    for other in others:
+        kill_mysqld(cluster, other)
+    go_on: list[End] = []
+    cluster.engine.at(1.5, lambda: go_on.append(hang_mysqld(cluster, host)))
+
+    def end() -> None:
+        for one in (*go_on, *(other.start_server for other in others)):
+            one()
 
     return end
 
@@ -281,7 +330,11 @@ SITUATIONS = (
     Situation(narrow_link, 4.5, 7.0),
     Situation(fork, 6.0, 7.0, lambda c: _opens_beside(c) and _pair(c)),
     Situation(alone_and_gone, 2.0, 4.0, lambda c: c.lossless and _pair(c)),
-    Situation(goes_on_cut_off, 1.8, 4.0, _opens_beside),
+    Situation(slow_applier, 2.5, 5.0),
+    Situation(leave_unguarded, 1.5, 4.0),
+    Situation(power_cut, 14.5, 18.0, lambda c: _opens_beside(c) and not c.lossless),
+    Situation(blind, 1.0, 4.0),
+    Situation(hangs_alone, 5.5, 7.0),
     Situation(alone_and_gone, 2.0, 4.0, lambda c: c.lossless and _pair(c)),
     Situation(vip_leaves_alone, 2.5, 5.0),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sim import sabotage
-from sim.sabotage import PACKAGE, Bug
+from sim.sabotage import PACKAGE, Bug, Caught
 
 BUGS = sabotage.bugs()
 
@@ -43,3 +43,10 @@ def test_a_deliberate_bug_is_noticed(name: str) -> None:
     caught = sabotage.hunt(bug, range(100))
     assert caught.seed is not None
     assert caught.what.startswith("law ")
+
+
+def test_the_table_names_each_bug_with_its_seed_and_its_law() -> None:
+    one, two = Bug("one", ()), Bug("two", ())
+    text = sabotage.table([Caught(one, 7, "law 2: db1 opens without x"), Caught(two, None, "")], 200)
+    assert text.startswith("1 of 2 deliberate bugs are caught within 200 seeds.\n")
+    assert "| one | 7 | law 2 |\n| two |  | **not caught** |\n" in text
