@@ -611,6 +611,17 @@ def test_a_standby_that_is_back_after_the_operators_word_is_waited_for_again() -
     assert pair.order == ["not solo", "on", "mark on"]
 
 
+def test_the_operators_word_said_while_a_standby_acknowledges_is_spent() -> None:
+    pair = both()
+    pair.step(Command("solo"))
+    pair.settle(1.0)
+    assert not pair.world.memory.solo
+    pair.order.clear()
+    pair.peer_answer = Answer.SILENT
+    pair.settle(1.0)
+    assert pair.order == [], "a standby that goes later stops the writes again"
+
+
 def test_what_another_hand_switched_off_is_switched_on_again_whoever_is_there() -> None:
     pair = both()
     pair.peer_answer = Answer.SILENT

@@ -93,6 +93,7 @@ def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) ->
     there = semi_sync.replica(sight)
     if memory.solo and there is not None:
         draft.say("semi-sync", "replica-is-back", node=there.node.name)
+        draft.set(solo_ordered=False)  # else the word, written again on the next tick, would count when this one goes
         draft.send(Remember(semi_sync.REMEMBER_S, replace(memory, solo=False)))
     elif not memory.solo and there is None and _all_out(sight):
         draft.note("semi-sync", "every-standby-is-out", "warning", nodes=",".join(sight.peers))
