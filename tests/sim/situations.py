@@ -117,7 +117,7 @@ def hangs_alone(cluster: Cluster, host: Host) -> End:
 def far_behind(cluster: Cluster, host: Host) -> End:
     """The standbys receive so late that none may take over, and the writer's server dies."""
     engine = cluster.engine
-    late_s, standbys = engine.between(15.0, 18.0), _standbys(cluster, host)
+    late_s, standbys = engine.between(21.0, 24.0), _standbys(cluster, host)
     for other in standbys:
         other.receives_late_s = late_s
     how = engine.rng.choice((kill_mysqld, power_off))
@@ -305,6 +305,11 @@ def _pair(cluster: Cluster) -> bool:
     return len([host for host in cluster.hosts.values() if not host.node.is_replica]) == 2
 
 
+def _pair_alone(cluster: Cluster) -> bool:
+    """A replica would bring to the others what they did not see."""
+    return _pair(cluster) and not _replicas(cluster)
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """For how long, at least and at most; in which clusters."""
@@ -318,14 +323,14 @@ class Situation:
 #: each comes up as often as it stands here
 SITUATIONS = (
     Situation(narrow_link, 4.5, 7.0),
-    Situation(far_behind, 19.0, 22.0, _beats),
+    Situation(far_behind, 25.0, 28.0, _beats),
     Situation(away, 14.5, 20.0, lambda cluster: _opens_beside(cluster) and not cluster.lossless),
     Situation(cut_from_the_source, 2.0, 6.0, lambda cluster: _opens_beside(cluster) and _replicas(cluster)),
     Situation(cut_but_pings, 2.0, 5.0, _opens_beside),
     Situation(refuse_pair, 2.0, 5.0),
     Situation(goes_on_cut_off, 1.8, 4.0, _opens_beside),
     Situation(stuck_close, 1.5, 4.0),
-    Situation(returns_with_higher_epoch, 5.2, 5.6, lambda c: _opens_beside(c) and not c.lossless),
+    Situation(returns_with_higher_epoch, 5.2, 5.6, lambda c: _opens_beside(c) and _pair_alone(c) and not c.lossless),
     Situation(errant_standby, 2.0, 5.0, lambda c: c.flavor == MYSQL),
     Situation(narrow_link, 4.5, 7.0),
     Situation(fork, 6.0, 7.0, lambda c: _opens_beside(c) and _pair(c)),
