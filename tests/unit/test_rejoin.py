@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from core import PEER_FACTS, Core, guarded_writer, standby, writer
+from core import PEER_FACTS, Core, guarded_writer, standby, taker, writer
 from healthy import BLIND, CHANNEL, FACTS, GTIDS, PEER, STANDBY, WRITER, with_facts, with_peer
 
 from vipguard.agent.event import AddressSeen
@@ -399,6 +399,21 @@ def test_what_vipguard_stopped_itself_is_no_stop_by_a_hand() -> None:
     core = writer()
     core.wait(3.0)
     assert "stopped-by-hand" not in core.rules
+
+
+def test_a_stop_that_outlives_its_takeover_is_no_hands_either() -> None:
+    core = taker()
+    core.go(do.StopReceiving)
+    late = core.take(do.StopReceiving)
+    core.move_vip(False)
+    assert core.phase == "Resting"
+    core.go()
+    core.wait(0.5)
+    core.go()
+    stands(core, IO_STOPPED)
+    core.report(late, None)
+    core.wait(0.5)
+    assert "stopped-by-hand" not in core.rules and core.world.sight(core.now).io_stopped_by_us
 
 
 def test_a_writers_applier_that_a_hand_stopped_stays_so() -> None:

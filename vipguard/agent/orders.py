@@ -49,7 +49,8 @@ def keep(draft: Draft) -> None:
             draft.set(solo_ordered=False)
         else:
             draft.send(Remember(REMEMBER_S, replace(memory, solo=True)))
-    if memory.stopped == world.boot_id and world.join_due is False:
+    stopping = "StopReceiving" in world.flights  # of a takeover that was given up: it will stand by our order
+    if memory.stopped == world.boot_id and world.join_due is False and not stopping:
         draft.send(Remember(REMEMBER_S, replace(memory, stopped=None)))
     if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
