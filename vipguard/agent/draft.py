@@ -12,7 +12,8 @@ from .world import Flight, World
 GRACE_S = 0.3  # a worker's own bookkeeping on top of its deadline
 #: What no sight shows: a change of it alone needs no new one.
 UNSHOWN = frozenset(
-    {"verdict", "flights", "next_flight", "said", "track", "track_asked", "readers", "gap_s", "ticks", "beat_s"}
+    {"verdict", "flights", "next_flight", "said", "track", "track_asked", "readers", "gap_s", "ticks", "gone_to"}
+    | {"beat_s", "beat_done_s", "beat_gtid", "disk_asked_s", "duplicate", "armed_s", "ordered_s", "wrote_s"}
 )
 
 
@@ -43,10 +44,15 @@ class Draft:
     def set(self, **changes: object) -> None:
         """The world with `changes`; the same one where they change nothing."""
         world = self.world
-        if any(getattr(world, name) is not value for name, value in changes.items()):
-            self.world = replace(world, **changes)
-            if self._seen is not None and self._seen[0] is world and changes.keys() <= UNSHOWN:
-                self._seen = self.world, self._seen[1]
+        known = world.__dict__
+        for name, value in changes.items():
+            if known[name] is not value:
+                break
+        else:
+            return
+        self.world = replace(world, **changes)
+        if self._seen is not None and self._seen[0] is world and changes.keys() <= UNSHOWN:
+            self._seen = self.world, self._seen[1]
 
     def send(self, effect: Effect) -> None:
         """Order `effect`, unless one of its key is under way."""
@@ -55,9 +61,10 @@ class Draft:
         number, until_s = self.world.next_flight, self.now_s + effect.deadline_s + GRACE_S
         flight = Flight(number, effect, self.now_s, until_s)
         self.orders.append(flight)
-        self.set(next_flight=number + 1)
-        if not isinstance(effect, Note):
-            self.set(flights={**self.world.flights, effect.key: flight})
+        if isinstance(effect, Note):
+            self.set(next_flight=number + 1)
+        else:
+            self.set(next_flight=number + 1, flights={**self.world.flights, effect.key: flight})
 
     def note(self, what: str, rule: str, level: str = "info", **numbers: object) -> None:
         """One line for the log and the story."""

@@ -44,7 +44,8 @@ def keep(draft: Draft) -> None:
     """At once, to each peer; then with each look at it."""
     world = draft.world
     if not is_gone(world):
-        draft.set(gone_to=frozenset())
+        if world.gone_to:
+            draft.set(gone_to=frozenset())
         return
     draft.set(said_gone_s=draft.now_s)
     for name in world.peers.keys() - world.gone_to:
