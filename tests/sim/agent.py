@@ -18,9 +18,10 @@ from vipguard.agent.event import (
     Tick,
     TrackSeen,
 )
+from vipguard.agent.fold import fold
 from vipguard.agent.lanes import TOO_LATE
 from vipguard.agent.last_word import suspect
-from vipguard.agent.step import step
+from vipguard.agent.step import due_after
 from vipguard.agent.world import Closing, Flight, Taking, World, Writing, begin, wake_s
 from vipguard.model.effect import Note
 from vipguard.model.evidence import AddressEvidence, Answer, KeepalivedEvidence
@@ -151,11 +152,17 @@ class Agent(Process):
             self._turn()
 
     def _steps(self, events: list[Event]) -> None:
+        """All at one moment: what tells nothing new, where nothing was due any more, makes nothing due."""
+        now, settled = self.engine.now, False
         for event in events:
             if isinstance(event, Command):
                 self.host.cluster.laws.histories.ordered(self.host, event.name)
-            before, now = self.world, self.engine.now
-            self.world, flights = step(before, event, now)
+            before = self.world
+            recorded = fold(before, event, now)
+            if settled and recorded is before and isinstance(event, TrackSeen | StoodDownSeen):
+                continue
+            self.world, flights = due_after(recorded, event, now)
+            settled = self.world is recorded and not flights
             for flight in flights:
                 if isinstance(flight.effect, Note):
                     self._tell(flight.effect)

@@ -32,7 +32,7 @@ class Network:
 
     def refuses(self, source: str, target: str) -> bool:
         """Is a connect from the one to the other refused, and a connection that it had broken off?"""
-        return self._refused[source, target] > 0
+        return self._refused.get((source, target), 0) > 0
 
     def isolate(self, name: str, others: list[str], by: int = 1) -> None:
         for other in others:
@@ -45,7 +45,7 @@ class Network:
             host = self.hosts.get(name)
             if host is not None and (not host.link_up or not host.powered):
                 return False
-        return self.cuts[source, target, kind] <= 0
+        return self.cuts.get((source, target, kind), 0) <= 0
 
     def reaches(self, one: str, other: str) -> bool:
         """Can the one ask the other's server?"""

@@ -29,7 +29,8 @@ def judge(draft: Draft) -> None:
     verdict = draft.judge(_standing(world))
     _tell(draft, world.verdict, verdict)
     damping.watch(draft, sight, verdict)
-    draft.set(verdict=verdict)
+    if verdict != world.verdict:
+        draft.set(verdict=verdict)
     vip = world.address is None or world.address.vip_present
     if not world.may_open and world.track is not None:
         return  # a one-shot beside an agent that has the lock: that agent may be well and only slow, and says it anew

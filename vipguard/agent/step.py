@@ -1,6 +1,6 @@
 """What is due now? `step(world, event, now_s) -> (world, flights)`: pure, the same for every event.
 
-First the event is recorded, then everything that is due of the whole world is worked out: the phase, the VIP's
+First the event is recorded (`fold`), then everything that is due of the whole world is worked out: the phase, the VIP's
 verdict, the track file, replication, the next looks. Nothing here waits, reads a clock or touches a socket.
 """
 
@@ -45,7 +45,12 @@ from .world import Closing, Flight, Handing, Invited, Resting, Starting, Taking,
 
 def step(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
     """The next world, and the flights (effects with their numbers) that are to start, in order."""
-    draft = Draft(fold(world, event, now_s), now_s)
+    return due_after(fold(world, event, now_s), event, now_s)
+
+
+def due_after(world: World, event: Event, now_s: float) -> tuple[World, tuple[Flight, ...]]:
+    """What is due once `event` is recorded in `world`; the same world where that is nothing."""
+    draft = Draft(world, now_s)
     if isinstance(event, Did):
         outcome.report(draft, event)
     elif isinstance(event, Command):
