@@ -139,7 +139,7 @@ def test_a_writer_closes_for_one_that_goes_on_from_it_and_only_lost_the_vip_a_mo
     sight = seeing(open_with(FIRST, SECOND, gtid=MORE), FIRST, SECOND, ASIDE, gtid=OTHER)
     facts = sight.peers["db2"].facts
     assert facts is not None and why_close(Standing(3), sight) is None
-    fit = with_peer(sight, **{**{name: getattr(facts, name) for name in facts.__slots__}, "fit_lock": 12})
+    fit = with_peer(sight, **{**{name: getattr(facts, name) for name in facts.__dataclass_fields__}, "fit_lock": 12})
     why = why_close(Standing(3), fit)
     assert why is not None and why[0] == "higher-epoch"
 

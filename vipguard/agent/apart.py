@@ -67,7 +67,7 @@ def look(policy: Policy) -> Apart:
     """This node's set is read before the writer's. Raises nothing for what the world does."""
     home, home_reason = _home(policy)
     sight = glance(policy, Wanted(peers=True), ASK_S, ASK_S).sight
-    writers = sight.newest_writers()
+    writers = sight.newest_writers
     facts = writers[0].evidence.facts if len(writers) == 1 and writers[0].evidence else None
     lacking = None
     if home is not None and facts is not None and facts.flavor == home.flavor:
@@ -177,7 +177,7 @@ def why_not_discard(seen: Apart) -> str | None:
 
 
 def _no_writer(sight: Sight) -> str:
-    writers = sight.writers()
+    writers = sight.writers
     if len(writers) > 1:
         return f"there are {len(writers)} writers: {', '.join(w.node.name for w in writers)}"
     if writers:

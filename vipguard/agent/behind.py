@@ -45,7 +45,7 @@ def _writer(world: World, evidence: ServerEvidence) -> tuple[str, ServerEvidence
     """The writer as it was seen before `evidence`: read later it would seem further ahead than it was."""
     if is_writer(world.server):
         return world.policy.node, _before(evidence, world.server, world.server_before)
-    writers = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals).newest_writers()
+    writers = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals).newest_writers
     if not writers:
         return None
     return writers[0].node.name, _before(evidence, writers[0].evidence, writers[0].before)

@@ -53,7 +53,7 @@ def _lose(draft: Draft, state: Damping, rule: str) -> Damping:
 
 def _see_writer(state: Damping, sight: Sight) -> Damping:
     seen_s = state.writer_seen_s
-    if not sight.writers() or (seen_s is not None and sight.now_s - seen_s < WRITER_SEEN_S):
+    if not sight.writers or (seen_s is not None and sight.now_s - seen_s < WRITER_SEEN_S):
         return state
     return replace(state, writer_seen_s=sight.now_s)
 

@@ -194,7 +194,7 @@ def _suspects(world: World, writer: str | None) -> frozenset[str]:
 def _seen_writer(world: World) -> PeerSight | None:
     """The writer by right, as it was seen last, if that was since the present watch began."""
     sight = Sight(now_s=0.0, policy=world.policy, server=world.server, peers=world.rivals)
-    for peer in sight.newest_writers():
+    for peer in sight.newest_writers:
         if peer.evidence is not None and peer.evidence.asked_at_s >= world.watching_s:
             return peer
     return None
@@ -313,7 +313,7 @@ def _compare(world: World) -> World:
     if not isinstance(world.phase, Starting | Resting) or world.server is None or world.server.facts is None:
         return world
     sight = world.sight(0.0)
-    writers = sight.newest_writers()
+    writers = sight.newest_writers
     others = writers[:1] or tuple(p for p in sight.peers.values() if not p.answered or sight.counts(p))
     lacking: GtidSet | None = None
     oldest = world.server

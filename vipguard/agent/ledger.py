@@ -102,7 +102,7 @@ def written(draft: Draft, effect: WriteOpening) -> None:
 
 def _tell_forks(draft: Draft) -> None:
     sight = draft.sight
-    apart = () if sight.newest_writers() or sight.promoted else sight.forked
+    apart = () if sight.newest_writers or sight.promoted else sight.forked
     if apart:
         draft.say("forked", "forked", "error", text=forks.tell(apart[0], sight))
     else:

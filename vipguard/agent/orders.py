@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ..model.changed import replace
 from ..model.effect import Remember
 from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
@@ -55,8 +54,8 @@ def keep(draft: Draft) -> None:
     if memory.open and isinstance(world.phase, Resting) and _seen_closed(draft, world.phase.since_s):
         draft.send(Remember(REMEMBER_S, replace(memory, open=False)))
     openings = tuple(sorted(draft.sight.known_openings))
-    told = replace(memory, maintenance=world.maintenance, diverged=world.diverged, openings=openings)
-    told = replace(told, threads=world.threads)
+    seen = {"maintenance": world.maintenance, "diverged": world.diverged, "threads": world.threads}
+    told = replace(memory, openings=openings, **seen)
     good, kept = world.good_lag, memory.lag
     if isinstance(world.phase, Resting) and good is not None:
         lag = KeptLag(world.boot_id, good.lag_s, good.at_s)

@@ -110,7 +110,7 @@ def hold_off(draft: Draft, rule: str, text: str) -> None:
 def see_legit(draft: Draft) -> None:
     """Who was sent away stays away for longer each time, and only while the one that did it is seen to write."""
     world = draft.world
-    if not world.sent_away or isinstance(world.phase, Taking) or draft.sight.writers():
+    if not world.sent_away or isinstance(world.phase, Taking) or draft.sight.writers:
         return
     held = world.hold_off
     draft.set(sent_away=0, hold_off=None if held is not None and held.rule == "peer-legit" else held)

@@ -61,7 +61,7 @@ def kept(draft: Draft, effect: KeepWord) -> None:
 
 def _is_over(draft: Draft) -> bool:
     """Who closed it did not want it to write, and another node does: it is a standby like any other."""
-    return isinstance(draft.world.phase, Resting) and bool(draft.sight.writers())
+    return isinstance(draft.world.phase, Resting) and bool(draft.sight.writers)
 
 
 def opened_by_hand(draft: Draft) -> None:
@@ -88,7 +88,7 @@ def found_closed(draft: Draft, phase: Writing, facts: ServerFacts) -> bool:
             return False
         draft.set(phase=replace(phase, shut_s=draft.now_s))
         return True
-    if sight.claimed_by_other or sight.writers():
+    if sight.claimed_by_other or sight.writers:
         return False
     waited_s = draft.now_s - phase.shut_s
     asked = (p.evidence is not None and p.evidence.asked_at_s > phase.shut_s for p in sight.peers.values())

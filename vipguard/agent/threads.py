@@ -6,9 +6,8 @@ ends the pause: another source, a source that came back or was started anew, som
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..checks import replication, stopped
+from ..model.changed import replace
 from ..model.effect import (
     Drain,
     Fetch,
@@ -103,7 +102,7 @@ def _see_who(draft: Draft, facts: ServerFacts, asked_s: float) -> None:
         ran_s = asked_s
     sql = all(channel.sql_running for channel in channels)
     if kept is not None and all(stopped.runs(channel) or stopped.failed(channel) for channel in channels):
-        kept = replace(kept, by_hand=False)
+        kept = replace(kept, by_hand=False) if kept.by_hand else kept
     elif kept is not None and kept.by_hand and sql and not trying.sql and draft.sight.io_stopped_by_us:
         kept = replace(kept, by_hand=False)  # the SQL thread was started again; the other stands by our own order
     elif kept is not None and not kept.by_hand and _by_hand(draft, facts, ran_s):

@@ -145,7 +145,7 @@ class Acks:
     tried_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # as World
 class Trying:
     """How the starts of replication fare, and how its threads stood at the last look (`seen_s`) at `process`.
 

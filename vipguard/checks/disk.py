@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from ..model.evidence import DiskEvidence
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.ranges import Range
 from ..model.sight import Sight
@@ -35,9 +38,18 @@ def unsynced(sight: Sight) -> str:
 
 def room(sight: Sight, thresholds: Thresholds = NO_THRESHOLDS) -> Finding:
     """CRITICAL below `disk.free_mb_min` or mounted read-only, unless ranges are given."""
-    disk = sight.disk
     if thresholds.critical is None and thresholds.warning is None:
-        thresholds = Thresholds(critical=Range(low=sight.policy.disk.free_mb_min))
+        thresholds = _least(sight.policy.disk.free_mb_min)
+    return _room(sight.disk, thresholds)
+
+
+@lru_cache(maxsize=4)
+def _least(free_mb: float) -> Thresholds:
+    return Thresholds(critical=Range(low=free_mb))
+
+
+@lru_cache(maxsize=32)  # one look at the disk is judged many times
+def _room(disk: DiskEvidence | None, thresholds: Thresholds) -> Finding:
     if disk is None or disk.free_bytes is None or disk.writable is None:
         perf = (Perf("free", None, "MB", thresholds.warning, thresholds.critical),)
         return Finding(

@@ -30,7 +30,7 @@ def damped(sight: Sight) -> tuple[str, tuple[Number, ...]] | None:
 
 def _another_serves(sight: Sight) -> bool:
     """Is another node the writer, or able to be and due to be?"""
-    if sight.writers():
+    if sight.writers:
         return True
     seen_s = sight.damping.writer_seen_s
     return sight.peer_eligible and seen_s is not None and sight.now_s - seen_s < PEERS_TURN_S

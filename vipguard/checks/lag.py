@@ -33,6 +33,10 @@ class Lag:
 
 def measure(sight: Sight) -> Lag:
     """The lag behind the writer by its heartbeat, else that of the slowest channel, in seconds, and how it is known."""
+    return sight.once(_measure)
+
+
+def _measure(sight: Sight) -> Lag:
     facts = sight.server.facts if sight.server else None
     if facts is None or not facts.channels:
         return Lag(None, "lag-not-seen", "no replication channel was seen")
@@ -79,6 +83,10 @@ CATCH_UP = 100.0  # an applier is at most so much faster than the writer was
 def unseen_s(sight: Sight) -> float:
     """For how long, after the writer was last seen, somebody may have written what is not here: until now, or until it
     was certain of each who could have that he did not, or does not any more."""
+    return sight.once(_unseen_s)
+
+
+def _unseen_s(sight: Sight) -> float:
     good = sight.good_lag
     if good is None:
         return 0.0

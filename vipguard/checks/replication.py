@@ -103,7 +103,7 @@ def _order(facts: ServerFacts, sight: Sight) -> Iterator[Threads]:
 def other_domain(sight: Sight) -> tuple[str, int] | None:
     """The writer, as (name, domain), where what it writes is in another domain than the next one's will be; of a writer
     that is not seen, nothing is known."""
-    writers = [(peer.node.name, peer.evidence) for peer in sight.writers()]
+    writers = [(peer.node.name, peer.evidence) for peer in sight.writers]
     if is_writer(sight.server):
         writers.append((sight.policy.node, sight.server))
     for name, seen in writers:

@@ -90,7 +90,7 @@ def process_unknown(sight: Sight) -> Decision | None:
 def other_flavor(sight: Sight) -> Decision | None:
     """Whose GTIDs are of another kind cannot be compared with; that matters as long as no comparable node writes."""
     apart = [peer for peer in sight.peers.values() if peer.other_flavor]
-    if not apart or sight.writers():
+    if not apart or sight.writers:
         return None
     return NO, "; ".join(f"{peer.node.name}: {peer.other_flavor}" for peer in apart), ()
 
@@ -170,7 +170,7 @@ def writable(sight: Sight) -> Decision | None:
 
 def forked(sight: Sight) -> Decision | None:
     """Without a writer nobody may choose between two histories, but the operator."""
-    if sight.newest_writers() or not sight.forked:
+    if sight.newest_writers or not sight.forked:
         return None
     names = ",".join(peer.node.name for peer in sight.forked)
     return NO, forks.tell(sight.forked[0], sight), (("apart_from", names),)
@@ -321,7 +321,7 @@ def nobody_yet(sight: Sight) -> Decision | None:
 def moving_elsewhere(sight: Sight) -> Decision | None:
     """Without this row the VIP of a planned move could come here first. It ends when the target writes."""
     targets = [peer.moving_to for peer in sight.peers.values() if peer.moving_to not in (None, sight.policy.node)]
-    if not targets or any(peer.node.name in targets for peer in sight.writers()):
+    if not targets or any(peer.node.name in targets for peer in sight.writers):
         return None
     return NO, f"the writer is being moved to {targets[0]}", (("to", targets[0]),)
 

@@ -199,7 +199,8 @@ def unfit_after_reign(sight: Sight) -> tuple[str, str] | None:
 def fit(sight: Sight) -> bool:
     """Would this node take over if the writer went now? That it stands back for one that is there does not count."""
     parked = None if sight.parked is not None and sight.parked[0] == "peer-legit" else sight.parked
-    sight = replace(sight, parked=parked, damping=replace(sight.damping, until_s=None))
+    if parked is not sight.parked or sight.damping.until_s is not None:
+        sight = replace(sight, parked=parked, damping=replace(sight.damping, until_s=None))
     return judge(sight, "candidate").eligibility is rows.YES
 
 

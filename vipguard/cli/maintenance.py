@@ -226,7 +226,7 @@ def _rows(policy: Policy) -> tuple[Maintenance, ...]:
     from vipguard.model.sight import is_writer
 
     sight = servers(policy, ASK_S)
-    writers = [peer.evidence for peer in sight.writers()]
+    writers = [peer.evidence for peer in sight.writers]
     seen = sight.server if is_writer(sight.server) or not writers else writers[0]
     if seen is None or seen.facts is None:
         raise CouldNotLook("neither a writer nor this node's server answers, so it is not known who is in maintenance")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from .changed import worked_out
 from .gtid import GtidSet
 from .heartbeat import Beats
 from .ledger import EpochRow as EpochRow  # noqa: PLC0414, it is what others import from here
@@ -100,7 +101,7 @@ class Order:
     parallel: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerFacts:
     """What a server that answered said of itself, in one round.
 
@@ -148,10 +149,11 @@ class ServerFacts:
     ledger: Ledger | None = None
     io_beats: int | None = None
 
-    @property
+    order: Order | None = None
+
+    @worked_out
     def history(self) -> History:
         return History(self.gtid, self.epoch, self.ledger)
-    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class RelayEvidence:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerEvidence:
     """One round of asking a server. `asked_at_s` is when the round began: what it saw is at least that new.
 
@@ -181,7 +183,7 @@ class ServerEvidence:
     reason: str = ""
     spoke: bool = False
 
-    @property
+    @worked_out
     def answered(self) -> bool:
         return self.answer is Answer.ANSWERED
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from . import lineage
+from .changed import worked_out
 from .intervals import Interval, Intervals, covers, merge, subtract
 from .policy import MARIADB, MYSQL, Flavor
 
@@ -25,7 +26,7 @@ _NUMBERS = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 _POSITION = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})(?:\.\.(\d{1,20}))?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GtidSet:
     """A set of transactions. Make one with `parse` or `empty`; no part is empty.
 
@@ -37,7 +38,7 @@ class GtidSet:
 
     @classmethod
     def empty(cls, flavor: Flavor) -> GtidSet:
-        return cls(flavor)
+        return _empty(flavor)
 
     @classmethod
     def parse(cls, flavor: Flavor, text: str) -> GtidSet:
@@ -53,7 +54,7 @@ class GtidSet:
         if self.flavor == MYSQL:
             return sum(_size(intervals) for _, _, intervals in self.parts)
         return sum(
-            _size(merge(interval for _, spans in branch for interval in spans)) for branch in self._branches().values()
+            _size(merge(interval for _, spans in branch for interval in spans)) for branch in self._branches.values()
         )
 
     def contains(self, other: GtidSet) -> bool:
@@ -62,8 +63,8 @@ class GtidSet:
         if self.parts == other.parts:
             return True
         if self.flavor == MARIADB:
-            branches = self._branches()
-            theirs = other._branches()
+            branches = self._branches
+            theirs = other._branches
             return all(
                 domain in branches and lineage.contains(branches[domain], branch) for domain, branch in theirs.items()
             )
@@ -78,12 +79,14 @@ class GtidSet:
         hide what a standby wrote by itself while its `gtid_strict_mode` was off.
         """
         self._require_same_flavor(other)
+        if self.parts == other.parts:
+            return _empty(self.flavor)
         if self.flavor == MARIADB:
-            theirs = other._branches()
+            theirs = other._branches
             return _of_branches(
                 {
                     domain: lineage.minus(branch, theirs.get(domain, ()), wrote)
-                    for domain, branch in self._branches().items()
+                    for domain, branch in self._branches.items()
                 }
             )
         gone = {source: intervals for source, _, intervals in other.parts}
@@ -98,10 +101,10 @@ class GtidSet:
             return self.minus(found)
         numbers = {
             domain: merge(interval for _, spans in branch for interval in spans)
-            for domain, branch in found._branches().items()
+            for domain, branch in found._branches.items()
         }
         left: dict[int, lineage.Branch] = {}
-        for domain, branch in self._branches().items():
+        for domain, branch in self._branches.items():
             rest = {server: subtract(spans, numbers.get(domain, ())) for server, spans in branch}
             rest = {server: spans for server, spans in rest.items() if spans}
             left[domain] = lineage.order(rest) if rest else ()
@@ -114,7 +117,7 @@ class GtidSet:
             return self
         if self.flavor == MYSQL:
             return _of(self.flavor, (*self.parts, *other.parts))
-        mine, theirs = self._branches(), other._branches()
+        mine, theirs = self._branches, other._branches
         return _of_branches(
             {domain: lineage.union(mine.get(domain, ()), theirs.get(domain, ())) for domain in {*mine, *theirs}}
         )
@@ -137,7 +140,8 @@ class GtidSet:
         """How many sequences of numbers there are, between which no order is known."""
         return len({source for source, _, _ in self.parts})
 
-    def _branches(self) -> dict[int, lineage.Branch]:
+    @worked_out
+    def _branches(self) -> Mapping[int, lineage.Branch]:
         found: dict[int, lineage.Branch] = {}
         for source, server, intervals in self.parts:
             found[source[0]] = (*found.get(source[0], ()), (server, intervals))
@@ -149,6 +153,11 @@ class GtidSet:
     def _require_same_flavor(self, other: GtidSet) -> None:
         if self.flavor != other.flavor:
             raise ValueError(f"a {self.flavor} GTID set cannot be compared with one of {other.flavor}")
+
+
+@lru_cache(maxsize=4)
+def _empty(flavor: Flavor) -> GtidSet:
+    return GtidSet(flavor)
 
 
 @lru_cache(maxsize=512)

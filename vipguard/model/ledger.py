@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from .changed import worked_out
 from .gtid import GtidSet
 
 
@@ -59,7 +60,7 @@ class Relation(Enum):
     FORKED = "forked"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """What one server has, in one look: its set, its epoch row and its ledger (None: it has no such table)."""
 
@@ -67,14 +68,14 @@ class History:
     row: EpochRow | None
     ledger: Ledger | None
 
-    @property
+    @worked_out
     def listed(self) -> bool:
         """Is its newest opening in its ledger? It is not where an agent made it that knows no ledger."""
         if self.ledger is None or self.ledger.newest is None:
             return False
         return self.row is None or self.row in self.ledger.covered
 
-    @property
+    @worked_out
     def newest(self) -> EpochRow | None:
         """Its newest opening, whoever made it."""
         return self.ledger.newest if self.ledger is not None and self.listed else self.row

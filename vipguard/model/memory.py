@@ -50,7 +50,7 @@ class KeptThreads:
     by_hand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, `model/changed.py` changes it fast
 class Memory:
     """`epoch` is the highest that this node ever reserved; `completed` its own last completed takeover.
 

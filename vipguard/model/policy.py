@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
+from .changed import worked_out
 from .reader import Reader
 
 MARIADB = "mariadb"
@@ -240,7 +241,7 @@ class Paths:
         return f"{self.state}/stood-down"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """The whole configuration, from this node's point of view. `nodes` is sorted by name and holds this node too."""
 
@@ -270,15 +271,15 @@ class Policy:
         """The reader addresses that this node may hold."""
         return tuple(reader for reader in self.readers if self.node in reader.nodes)
 
-    @property
+    @worked_out
     def me(self) -> Node:
         return next(node for node in self.nodes if node.name == self.node)
 
-    @property
+    @worked_out
     def peers(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.name != self.node)
 
-    @property
+    @worked_out
     def candidates(self) -> tuple[Node, ...]:
         """The nodes that may become the writer, this one too if it may."""
         return tuple(node for node in self.nodes if not node.is_replica)

@@ -5,10 +5,12 @@ Made by the agent's world, or by a command that looked once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any, TypeVar
 
+from .changed import worked_out
 from .damping import Damping
 from .evidence import (
     AddressEvidence,
@@ -30,6 +32,8 @@ from .memory import Memory
 from .policy import MARIADB, Node, Policy
 from .silence import silence_s
 from .standdown import StoodDown
+
+Answered = TypeVar("Answered")
 
 OPENINGS_MAX = 200  # that one row overrules, or that are kept on disk: the newest
 
@@ -66,7 +70,7 @@ class Receiving:
     marked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PeerSight:
     """Another node, as seen from here. `alive_s`: its last sign of life (SQL answer, refusal, ping, advert).
 
@@ -94,11 +98,11 @@ class PeerSight:
     gone_s: float | None = None
     other_flavor: str = ""
 
-    @property
+    @worked_out
     def answered(self) -> bool:
         return self.evidence is not None and self.evidence.answered
 
-    @property
+    @worked_out
     def facts(self) -> ServerFacts | None:
         """What its server said in the last round; None where it did not answer, or belongs to another cluster."""
         facts = self.evidence.facts if self.evidence is not None and self.answered else None
@@ -116,7 +120,7 @@ class PeerSight:
         return self.fenced_s is not None and (self.alive_s is None or self.alive_s < self.fenced_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sight:
     """Everything a decision may rest on. None is "not observed" throughout.
 
@@ -181,6 +185,16 @@ class Sight:
     filtered_from: str | None = None
     stood_down: StoodDown | None = None
 
+    def once(self, ask: Callable[[Sight], Answered]) -> Answered:
+        """What `ask` says of this sight: a question that several rows have, worked out for the first of them."""
+        if ask not in self._answers:
+            self._answers[ask] = ask(self)
+        return self._answers[ask]  # type: ignore[no-any-return]
+
+    @worked_out
+    def _answers(self) -> dict[Callable[[Sight], Any], Any]:
+        return {}
+
     @property
     def vip_here(self) -> bool:
         return self.address is not None and self.address.vip_present
@@ -224,7 +238,7 @@ class Sight:
         )
         return heard_s + self.policy.limits.lease_s
 
-    @property
+    @worked_out
     def peer_eligible(self) -> bool:
         """Is some other node known to be able to take over?"""
         return any(peer.eligible is True and peer.answered for peer in self.peers.values())
@@ -253,7 +267,7 @@ class Sight:
     def own_epoch(self) -> int:
         return epoch_of(self.server)
 
-    @property
+    @worked_out
     def peers_epoch(self) -> int:
         """A replica's row counts too: what it follows or followed has opened with it."""
         seen = (*self.peers.values(), *self.replicas.values())
@@ -332,12 +346,12 @@ class Sight:
         alone, lacking = self.alone(peer), self.lacks(peer)
         return bool(alone is not None and not alone.is_empty and lacking is not None and not lacking.is_empty)
 
-    @property
+    @worked_out
     def forked(self) -> tuple[PeerSight, ...]:
         """The closed candidates whose history went apart from this node's."""
         return tuple(p for p in self.peers.values() if p.facts is not None and p.facts.closed and self.apart(p))
 
-    @property
+    @worked_out
     def entitled(self) -> bool:
         """No writer is left, and this node has the whole history: every other candidate is closed, seen so, and goes
         no further than this one, or it is out for sure. Or nobody answers, and the memory says `solo`: every other was
@@ -365,7 +379,7 @@ class Sight:
         errant = not own.is_empty and newest is not None and newest.node != self.policy.node
         return lacking is not None and lacking.is_empty and not errant
 
-    @property
+    @worked_out
     def unapplied(self) -> GtidSet | None:
         """What this server received and its stopped SQL thread does not apply; None: not known. MariaDB tells nothing
         of it after a restart, nor of a channel that follows by position: its relay log has to be examined."""
@@ -395,17 +409,19 @@ class Sight:
         holder = self.server.facts.claim_lock
         return holder is not None and holder != self.own_claims.get(self.policy.node)
 
+    @worked_out
     def writers(self) -> tuple[PeerSight, ...]:
         """The peers seen open with their open lock held, the highest epoch first."""
         found = [p for p in self.peers.values() if is_writer(p.evidence)]
         return tuple(sorted(found, key=lambda p: -epoch_of(p.evidence)))
 
+    @worked_out
     def newest_writers(self) -> tuple[PeerSight, ...]:
         """Those of them whose history is not left behind by this node's own, the one that supersedes first."""
-        found = [writer for writer in self.writers() if self.relation(writer) is not Relation.AHEAD]
+        found = [writer for writer in self.writers if self.relation(writer) is not Relation.AHEAD]
         return tuple(sorted(found, key=lambda writer: self.relation(writer) is Relation.FORKED))
 
-    @property
+    @worked_out
     def known_openings(self) -> frozenset[EpochRow]:
         """The openings that this node knows of and that its own history does not cover."""
         mine = self.server.facts if self.server else None

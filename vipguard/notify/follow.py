@@ -31,7 +31,7 @@ def another(sight: Sight) -> Join | None:
         return _stop_first(facts) or Join(
             "follow-home", f"{home.name} is this node's source, a replica is not", Point(POINT_S, home.name)
         )
-    writer = next(iter(sight.newest_writers()), None)
+    writer = next(iter(sight.newest_writers), None)
     if writer is None or channel.source_host == writer.node.address:
         return None
     source = sight.source_of(channel)

@@ -32,7 +32,7 @@ def standby(sight: Sight) -> Join:
     reference = _reference(sight, facts)
     if isinstance(reference, Join):
         return reference
-    if sight.policy.me.is_replica and not sight.writers():
+    if sight.policy.me.is_replica and not sight.writers:
         return Join("join-waits", "no writer is seen, and a replica follows nobody else")
     other = reference.evidence.facts if reference.evidence else None
     if other is None:
@@ -61,7 +61,7 @@ def standby(sight: Sight) -> Join:
 
 def _reference(sight: Sight, facts: ServerFacts) -> PeerSight | Join:
     """Whose set to compare with: the writer's; without one, once all peers answer closed, the fullest peer's."""
-    writers = sight.newest_writers()
+    writers = sight.newest_writers
     if writers:
         return writers[0]
     closed = [p for p in sight.peers.values() if (f := p.facts) is not None and f.closed]

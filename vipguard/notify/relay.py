@@ -38,7 +38,7 @@ def before_start(sight: Sight) -> Join | None:
 
 def _rescue(sight: Sight, facts: ServerFacts, left: GtidSet) -> Join | None:
     if not sight.promoted:
-        if sight.writers() or any(sight.relation(p) is Relation.BEHIND for p in sight.peers.values()):
+        if sight.writers or any(sight.relation(p) is Relation.BEHIND for p in sight.peers.values()):
             return None  # a history without them is the newer one
         sources = {channel.source_host for channel in facts.channels or ()}
         away = [p.node.name for p in sight.peers.values() if not p.answered and p.node.address not in sources]
