@@ -21,7 +21,8 @@ def test_seeds_in_two_processes_come_to_the_same_as_one_by_one(tmp_path: Path) -
     assert sum(together.faults.values()) >= 6
 
 
-def test_a_campaign_whose_time_is_over_counts_the_first_of_its_seeds() -> None:
+def test_a_campaign_whose_time_is_over_counts_the_first_of_its_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "CHUNK", 2)
     figures = campaign.campaign(range(3 * campaign.CHUNK), 1, within_s=0.0)
     assert figures.seeds == campaign.CHUNK
     assert campaign.text(figures, 0, 1.0, 1).startswith(f"Seeds 0 to {campaign.CHUNK - 1}: ")
