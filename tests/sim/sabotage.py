@@ -136,11 +136,17 @@ def summary(found: list[Caught], seeds: int) -> str:
     return f"{count} of {len(found)} deliberate bugs are caught within {seeds} seeds"
 
 
+def _law(what: str) -> str:
+    """Without the nodes' names."""
+    law = what.split(":", maxsplit=1)[0]
+    return law if law.startswith(("law ", "lossless")) else f"no end: {law}"
+
+
 def table(found: list[Caught], seeds: int) -> str:
     """As Markdown: by which seed, and by which law."""
     rows = []
     for caught in found:
-        law = caught.what.split(":")[0] if caught.seed is not None else "**not caught**"
+        law = "**not caught**" if caught.seed is None else _law(caught.what)
         rows.append(f"| {caught.bug.name} | {'' if caught.seed is None else caught.seed} | {law} |")
     return "\n".join([f"{summary(found, seeds)}.", "", "| bug | seed | what broke |", "|---|---:|---|", *rows, ""])
 
