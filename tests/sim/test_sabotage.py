@@ -37,7 +37,7 @@ def test_a_bug_that_does_not_apply_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "code.py").read_text() == "one\nthree\ntwo\n"
 
 
-@pytest.mark.parametrize("name", ["forgets-to-stop-the-io-thread", "ignores-the-lease"])
+@pytest.mark.parametrize("name", ["forgets-to-stop-the-io-thread", "null-lag-is-zero"])
 def test_a_deliberate_bug_is_noticed(name: str) -> None:
     bug = next(bug for bug in BUGS if bug.name == name)
     caught = sabotage.hunt(bug, range(100))
