@@ -78,7 +78,7 @@ def secret(at: At, path: str) -> str:
         raise at.wrong(f"is {shown(path)}", "write an absolute path")
     try:
         # O_NONBLOCK: a FIFO in that place must not hang the agent's reload
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             _closed_to_others(at, path, os.fstat(file.fileno()))
             content = file.read(4096)
     except PermissionError as exc:

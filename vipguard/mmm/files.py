@@ -115,7 +115,7 @@ def _content(path: str, called: str) -> bytes:
     """`called`: what the operator sees of it, the path that was named or the place of the include."""
     what = "" if called == path else f"includes {os.path.basename(path)}, which "
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise wrong(called, f"{what}is no regular file", "name MMM's configuration files")
             content = file.read(FILE_BYTES_MAX + 1)
