@@ -100,6 +100,16 @@ class Guarded:
     def wait_said(self, node: Node, *words: str, within_s: float = 5.0) -> None:
         self.lab.wait(lambda: self.said(node, *words), within_s, f"{node.name} to say {' '.join(words)}")
 
+    def seen_ns(self, node: Node, writable: bool, since_ns: int) -> int:
+        """When the watcher first saw the node so since then; on a busy machine it does a moment after the agent."""
+
+        def found() -> list[int]:
+            changes = [each for each in self.watcher.changes if each.node == node.name and each.what == "writable"]
+            return [each.ns for each in changes if each.ns > since_ns and bool(each.now) is writable]
+
+        self.lab.wait(lambda: found() != [], 5, f"{node.name} to be seen {'writable' if writable else 'closed'}")
+        return found()[0]
+
     # -- who is what
 
     def wait_writer(self, node: Node, within_s: float = 10.0) -> None:

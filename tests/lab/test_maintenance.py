@@ -49,16 +49,16 @@ def test_a_standby_in_maintenance_does_not_take_over_until_it_ends(guarded: Guar
 
 def test_maintenance_is_ordered_from_another_node_survives_a_reboot_and_ends_by_itself(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
+    ordering_s = time.monotonic()
     done = writer.vipguard("maintenance", "on", "--node", standby.name, "--for", "15s")
     assert done.stdout.startswith(f"{standby.name} IS IN MAINTENANCE since ") and done.stderr == ""
-    ordered_s = time.monotonic()
     guarded.wait_track(standby, "0")
     power_off(standby)
     power_on(standby)
     guarded.wait_said(standby, "event=verdict", "rule=maintenance", within_s=10)
     assert json.loads(standby.vipguard("maintenance", "--json").stdout)[0]["node"] == standby.name
     guarded.wait_track(standby, "1", within_s=30)
-    assert time.monotonic() - ordered_s >= 14
+    assert time.monotonic() - ordering_s >= 14.9
     assert "no node is in maintenance" in writer.vipguard("maintenance").stdout
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 from guarded import Guarded, ids_on, sets_equal
-from lawful import in_time, nothing_lost, one_writer, wait_nothing_lost
+from lawful import closed_first, in_time, nothing_lost, one_writer, wait_nothing_lost
 
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
@@ -29,18 +29,6 @@ def silent_peer(guarded: Guarded, choice: str) -> Iterator[None]:
             node.agent.signal(signal.SIGHUP)
             guarded.wait_said(node, "rule=configuration-taken-up")
         yield
-
-
-def first_ns(guarded: Guarded, node: Node, now: bool, since_ns: int) -> int:
-    """When the node was first seen writable, or not, since then."""
-    return next(
-        change.ns
-        for change in guarded.watcher.changes
-        if change.node == node.name
-        and change.what == "writable"
-        and bool(change.now) is now
-        and change.ns > since_ns
-    )
 
 
 def insert_at_home(node: Node, number: int) -> None:
@@ -68,8 +56,7 @@ def test_a_writer_that_is_cut_off_five_times_is_never_open_beside_another(guarde
             for number in range(20):
                 with pytest.raises(pymysql.MySQLError, match="read-only"):
                     insert_at_home(writer, -100 - number)
-        closed_ns = first_ns(guarded, writer, False, began_ns)
-        assert closed_ns < first_ns(guarded, standby, True, began_ns)
+        closed_ns, _ = closed_first(guarded, writer, standby, began_ns)
         in_time((closed_ns - began_ns) / 1e9, 2.0, "lease_s, and close_s")
         lab.wait(lambda: lab.trouble() == "", 20, "a healthy pair")
         guarded.writer, guarded.standby = standby, writer
@@ -134,7 +121,7 @@ def test_cut_from_its_peer_and_its_witness_the_writer_closes_and_the_other_side_
     with faults.between_nodes(lab), faults.no_witness(lab, writer):
         guarded.wait_said(writer, "event=closing", "rule=isolated")
         lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the other side to open")
-        assert first_ns(guarded, writer, False, began_ns) < first_ns(guarded, standby, True, began_ns)
+        closed_first(guarded, writer, standby, began_ns)
         nothing_lost(before, standby)
         assert writer.mysqld.read_only() is True
     guarded.wait_writer(standby)

@@ -65,6 +65,7 @@ def test_an_old_writer_with_a_transaction_of_its_own_stays_apart_and_is_named(gu
     kept = gtids(standby)
     writer.mysqld.start()
     guarded.wait_said(writer, "level=error", "event=rejoin", "rule=diverged", "gtids=")
+    guarded.wait_said(writer, "event=verdict", "rule=parked", "parked_by=diverged")
     own = guarded.own(writer)
     assert own["eligibility"] == "ineligible" and own["rule"] == "parked" and "1 transactions" in own["diverged"]
     time.sleep(0.5)
