@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from scratch import Pair
 
-from vipguard.act.replication import look, start_receiving, stop_receiving
-from vipguard.act.source import fetch, point_at
+from vipguard.act.replication import look, start_receiving, start_replication, stop_receiving, wait_applied
+from vipguard.act.source import fetch, point_at, set_aside
 from vipguard.errors import CouldNotDo, Silent
 from vipguard.lab.wait import wait_until
 from vipguard.model.evidence import Channel
+from vipguard.model.gtid import GtidSet
 from vipguard.session import Deadline
 
 pytestmark = pytest.mark.lab
@@ -104,3 +105,33 @@ def test_what_the_other_does_not_send_is_refused_by_name(pair: Pair) -> None:
     finally:
         pair.a.sql("SET sql_log_bin = 0", *(text.replace("LOCK", "UNLOCK") for text in changed))
     assert fetch(pair.b.session(), OTHER, HOME, pair.a.port, target, Deadline(20)).contains(target)
+
+
+def received_and_unapplied(pair: Pair) -> GtidSet:
+    """What a wrote, and b received with its SQL thread stopped."""
+    pair.b.replica("STOP", "SQL_THREAD")
+    pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+    wait_until(lambda: channel_of(pair).applied is False, 10, lambda: str(pair.b.status()))
+    own, (channel,) = look(pair.b.session(), Deadline(2))
+    assert channel.received is not None
+    return channel.received.minus(own)
+
+
+def test_what_is_set_aside_is_received_again_only_from_the_source(pair: Pair) -> None:
+    left = received_and_unapplied(pair)
+    assert set_aside(pair.b.session(), left, Deadline(5))
+    channel = channel_of(pair)
+    assert (channel.io, channel.sql_running, channel.applied) == ("stopped", False, True)
+    assert stop_receiving(pair.b.session(), Deadline(2)) and rows(pair) == 0
+    wait_applied(pair.b.session(), Deadline(2))
+    start_replication(pair.b.session(), Deadline(5))
+    wait_until(lambda: rows(pair) == 1, 10, lambda: str(pair.b.status()))
+
+
+def test_nothing_else_is_set_aside(pair: Pair) -> None:
+    left = received_and_unapplied(pair)
+    pair.a.sql("INSERT INTO test.t (n) VALUES (2)")
+    wait_until(lambda: (channel_of(pair).received or left).minus(left).count() > 0, 10, lambda: str(pair.b.status()))
+    before = channel_of(pair)
+    assert not set_aside(pair.b.session(), left, Deadline(5))
+    assert channel_of(pair).received == before.received

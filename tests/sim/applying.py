@@ -29,6 +29,8 @@ def acting(agent: Agent, act: Callable[[Mysqld, Session], Any], until_s: float, 
 def replication(agent: Agent, effect: do.Effect) -> Steps:
     def act(server: Mysqld, session: Session) -> None:
         if isinstance(effect, do.StopReceiving):
+            if effect.aside is not None:
+                server.set_aside(effect.aside)
             if not server.stop_io():
                 raise Fail("received and unapplied would be lost", refused=True)
         else:

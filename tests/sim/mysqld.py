@@ -245,7 +245,9 @@ class Mysqld(Process):
         io: Any = "running" if running else ("connecting" if self.io_wanted else "stopped")
         errno = 2003 if io == "connecting" else self.io_errno
         received, have = self.gtid({} if self.untold else self.received), self.gtid()
-        if self.host.flavor == MARIADB:  # a position, which tells the end alone
+        if self.host.flavor == MARIADB:  # a position, which tells the end alone: of what came, not of its own writes
+            if self.disk.relay and not self.untold:
+                received = self.gtid({self.disk.relay[-1].source: self.disk.relay[-1].number})
             received = GtidSet.parse(MARIADB, received.position())
         source = self.host.source
         return (
@@ -286,6 +288,18 @@ class Mysqld(Process):
             if txn.number == self.disk.have.get(txn.source, 0) + 1:
                 self._take(txn)
         self.disk.relay.clear()
+
+    def set_aside(self, errant: GtidSet) -> None:
+        """Throw away what stands unapplied, if it is nothing else."""
+        (channel,), have = self.channels(), self.gtid()
+        left = (channel.received or have).minus(have)
+        if self.sql_wanted or left.is_empty or not left.minus(errant).is_empty:
+            return
+        self.io_wanted = False
+        self._unlink()
+        self.disk.relay.clear()
+        self.received, self.untold = dict(self.disk.have), False
+        self.sql_wanted, self.sql_errno = bool(self.sql_errno), 0
 
     def start_sql(self) -> None:
         self._start_anew()

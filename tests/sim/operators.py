@@ -66,8 +66,8 @@ def open_by_hand(cluster: Cluster, host: Host) -> End:
 def stop_io(cluster: Cluster, host: Host) -> End:
     """STOP of the IO thread; it is started again by the same hand."""
     server = host.mysqld
-    if server is None or not server.running:
-        return nothing
+    if server is None or not server.running or not server.io_wanted:
+        return nothing  # who finds it stopped, as after a boot, has nothing to start again
     server.stop_io()
     return server.start_io
 
@@ -75,7 +75,7 @@ def stop_io(cluster: Cluster, host: Host) -> End:
 def stop_sql(cluster: Cluster, host: Host) -> End:
     """The SQL thread stops, by an operator or an error."""
     server = host.mysqld
-    if server is None or not server.running:
+    if server is None or not server.running or not server.sql_wanted:
         return nothing
     server.stop_sql(1062 if cluster.engine.chance(0.5) else 0)
     return server.start_sql

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sim import faults
+from sim import faults, liveness, operators
 from sim.cluster import Cluster
 from sim.host import Host
 from sim.network import CLIENT
 from sim.test_sim import told
 
 from vipguard.agent.event import Command
+from vipguard.model.policy import MARIADB
 
 
 def healthy(seed: int, **more: Any) -> Cluster:
@@ -51,6 +52,26 @@ def lacks(host: Host, other: Host) -> int:
     """How many writes that `other` acknowledged are missing here."""
     return sum(t.acknowledged and t.source == other.server_id and t.number > host.disk.have.get(t.source, 0)
                for t in other.disk.log)  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+@pytest.mark.parametrize("durability", ["async", "lossless"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_standbys_own_write_in_the_writers_relay_log_keeps_it_from_nothing(
+    seed: int, durability: str, nodes: int
+) -> None:
+    """MariaDB: the writer's applier stops at it (1950); then its keepalived is started anew."""
+    cluster = healthy(seed, flavor=MARIADB, nodes=nodes, durability=durability)
+    writer, standby = roles(cluster)
+    operators.open_by_hand(cluster, standby)
+    assert standby.mysqld is not None
+    standby.mysqld.commit(standby.mysqld.connect("hand", guard=False, local=True))
+    cluster.run(3.0)
+    end = faults.shut_keepalived(cluster, writer)
+    cluster.run(1.0)
+    end()
+    cluster.run(20.0)
+    assert cluster.laws.writers() or liveness.waits(cluster) == ("commits-wait",), told(cluster)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -325,3 +325,12 @@ def test_replicas_decide_nothing_about_who_may_begin_alone() -> None:
     closed = {"db2": replace(PEER, evidence=replace(SERVER, facts=FACTS))}
     sight = replace(TAKER, peers=closed)
     assert sight.entitled and with_replica(sight, healthy.SILENT).entitled
+
+
+def test_a_source_that_does_not_answer_is_not_received_from_before_it_was_compared() -> None:
+    """It may have come back with what the writer lacks; if it is gone, this node is pointed at the writer."""
+    circle = circle_of_three()
+    sight = replace(with_channel(circle, source_host=THIRD.address, io="stopped", lag_s=None), peers=circle.peers)
+    assert rejoin.standby(sight).rule == "join"
+    silent = {**sight.peers, "db3": replace(sight.peers["db3"], evidence=healthy.SILENT)}
+    assert rejoin.standby(replace(sight, peers=silent)).rule == "join-waits"

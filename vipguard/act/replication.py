@@ -115,7 +115,7 @@ def drop_half_received(session: Session, deadline: Deadline) -> bool:
         if any(channel.io != "stopped" or channel.applied is not True for channel in channels):
             raise CouldNotDo("it still receives or applies", refused=True)
         if session.flavor == MARIADB:
-            _send(session, "STOP SLAVE {} SQL_THREAD", [one for one in channels if one.sql_running], deadline)
+            _send(session, dialect_of(session.flavor).stop_sql, [one for one in channels if one.sql_running], deadline)
         elif kill(session, half, deadline):
             raise CouldNotDo("the account needs SYSTEM_USER to end an applier's session", refused=True)
         while half & _appliers(session, deadline):  # INNODB_TRX asked again so soon would answer as before

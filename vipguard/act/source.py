@@ -10,7 +10,7 @@ from ..errors import CouldNotDo
 from ..model.evidence import Channel
 from ..model.gtid import GtidSet
 from ..model.policy import MARIADB
-from ..session import Deadline, Session
+from ..session import Deadline, Session, dialect_of
 from .replication import (
     drop_half_received,
     look,
@@ -61,6 +61,35 @@ def fetch(
         have = wait_applied(session, deadline)
         point_at(session, home, port, deadline)
         return have
+
+
+def set_aside(session: Session, errant: GtidSet, deadline: Deadline) -> bool:
+    """Throw away what was received, where a channel's SQL thread stands and nothing but `errant` is unapplied; True
+    where that was so. Its IO thread stands then; its SQL thread runs, unless it stood without an error.
+
+    Each flavour does it when its source is set anew; MariaDB tells another position only once a thread was started.
+    """
+    with step("set aside what is no history"):
+        done, dialect = False, dialect_of(session.flavor)
+        own, channels = look(session, deadline)
+        for channel in channels:
+            if channel.io != "stopped" and _stands_at(channel, own, errant):
+                session.ask((dialect.stop_io.format(session.literal(channel.name)),), deadline)
+        own, channels = look(session, deadline)  # more may have come until it stood
+        for channel in channels:
+            if channel.io != "stopped" or not _stands_at(channel, own, errant):
+                continue
+            again = _statements(session, channel, channel.source_host, channel.source_port)
+            start, stop = (text.format(session.literal(channel.name)) for text in (dialect.start_sql, dialect.stop_sql))
+            for statement in (*again, start, *(() if channel.sql_errno else (stop,))):
+                session.ask((statement,), deadline)
+            done = True
+        return done
+
+
+def _stands_at(channel: Channel, own: GtidSet, errant: GtidSet) -> bool:
+    left = (channel.received or GtidSet.empty(own.flavor)).minus(own)
+    return not channel.sql_running and not left.is_empty and left.minus(errant).is_empty
 
 
 def _only(session: Session, deadline: Deadline) -> Channel:

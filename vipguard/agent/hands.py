@@ -29,7 +29,7 @@ from ..act.replication import (
 from ..act.rescue import examine, rescue, restore_gtid
 from ..act.semi_sync import mute, set_source, write_mark
 from ..act.server import Opener, close_server, kill_server
-from ..act.source import fetch, point_at
+from ..act.source import fetch, point_at, set_aside
 from ..errors import CouldNotDo, VipguardError
 from ..log import get_logger
 from ..model import effect as do
@@ -190,7 +190,9 @@ class Hands:
     def fence_peer(self, effect: do.FencePeer) -> None:
         fence_off(self.policy.fence, self._node(effect.node), effect.deadline_s)
 
-    def stop_receiving(self, effect: do.Effect) -> None:
+    def stop_receiving(self, effect: do.StopReceiving) -> None:
+        if (aside := effect.aside) is not None:
+            self._with_session(lambda s, deadline: set_aside(s, aside, deadline), effect)
         self._with_session(stop_receiving, effect)
 
     def start_receiving(self, effect: do.Effect) -> None:

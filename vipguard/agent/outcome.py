@@ -256,6 +256,10 @@ def _taken_step(draft: Draft, did: Did) -> None:
         case Receive(), GtidSet():
             _record(draft, received=result)
         case StopReceiving(), _:
+            if effect.aside is not None:
+                gtids, count = str(effect.aside), effect.aside.count()
+                text = "received from a node that wrote it by itself, and not applied: it is not received any more"
+                draft.note("replication", "errant-set-aside", "warning", text=text, count=count, gtids=gtids)
             draft.set(join_due=True, joined_s=draft.now_s)
             threads.stopped_by_us(draft)
             _record(draft, stopped=True)

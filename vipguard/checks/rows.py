@@ -151,11 +151,14 @@ def copying(sight: Sight) -> Decision | None:
 
 
 def unapplied(sight: Sight) -> Decision | None:
-    """Also of a node that the operator promotes: unless it was tried, and could not be done."""
+    """Also of a node that the operator promotes: unless it was tried, and could not be done. What is set aside by an
+    opening counts not."""
     left, seen = sight.unapplied, sight.relay
     if sight.server is None or sight.server.facts is None or not sight.server.facts.channels:
         return None
     if sight.promoted and seen is not None and seen.reason and seen.process == sight.server.facts.process:
+        return None
+    if sight.aside is not None:
         return None
     if left is None:
         return UNSEEN, "it is not known yet what was received and not applied", ()

@@ -158,7 +158,12 @@ class FencePeer(OnNode):
 
 @dataclass(frozen=True, slots=True)
 class StopReceiving(Effect):
-    """Stop the IO threads, and nothing else: stopping the SQL thread too would lose or block what was received."""
+    """Stop the IO threads, and nothing else: stopping the SQL thread too would lose or block what was received.
+
+    `aside`: that may be lost. Where nothing else stands unapplied, it is thrown away.
+    """
+
+    aside: GtidSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,10 +321,39 @@ class Sight:
         """What that closed peer wrote by itself, though the newest opening that both have is another's."""
         mine, theirs = self.server.facts if self.server else None, peer.facts
         assert mine is not None and theirs is not None
+        return self._errant_in(mine, theirs, peer)
+
+    def _errant_in(self, mine: ServerFacts, theirs: ServerFacts, peer: PeerSight) -> GtidSet:
+        """Of what that peer said once. While this node was the writer, nobody else wrote by right, so what came to the
+        peer from a third node is errant too."""
         newest = theirs.history.newest
-        if self.relation(peer) is not Relation.SAME or newest is None or newest.node == peer.node.name:
+        if relate(mine.history, theirs.history) is not Relation.SAME or newest is None:
             return GtidSet.empty(mine.flavor)
+        if newest.node == peer.node.name:
+            return GtidSet.empty(mine.flavor)
+        if self.was_writer:
+            return with_received(peer, theirs).minus(mine.gtid)
         return theirs.gtid.minus(mine.gtid).written_by(theirs.server_id, theirs.uuid)
+
+    @worked_out
+    def aside(self) -> GtidSet | None:
+        """What was received here and stands unapplied, if it is nothing but what a closed node, as it was last seen,
+        has errant: that node's applier and this one's stop at it, and neither need have it to open. None: there is no
+        such thing, or it is not known to be that."""
+        left, mine = self.unapplied, self.server.facts if self.server else None
+        if left is None or left.is_empty or mine is None:
+            return None
+        for peer in self.peers.values():
+            theirs = peer.last.facts if peer.last is not None else None
+            if theirs is None or theirs.flavor != mine.flavor or not theirs.closed:
+                continue
+            beyond = theirs.gtid.minus(mine.gtid)
+            known = relate(mine.history, theirs.history) is Relation.AHEAD or beyond.minus(
+                self._errant_in(mine, theirs, peer)
+            ).is_empty
+            if known and theirs.gtid.contains(left):
+                return left
+        return None
 
     def alone(self, peer: PeerSight) -> GtidSet | None:
         """What is here and was not received there; None where one of them was not seen, or they can't be compared."""
@@ -357,7 +386,9 @@ class Sight:
         no further than this one, or it is out for sure. Or nobody answers, and the memory says `solo`: every other was
         out for sure when this node last wrote."""
         mine = self.server.facts if self.server else None
-        if mine is None or not mine.closed or self.unapplied is None or not self.unapplied.is_empty:
+        if mine is None or not mine.closed or self.unapplied is None:
+            return False
+        if not self.unapplied.is_empty and self.aside is None:
             return False
         there = [peer for peer in self.peers.values() if not peer.out]
         if any(p.evidence is None or p.evidence.asked_at_s < self.watching_since_s for p in there):

@@ -28,7 +28,7 @@ def another(sight: Sight) -> Join | None:
     channel, me = facts.channels[0], sight.policy.me
     if not me.is_replica and channel.source_host in {p.node.address for p in sight.replicas.values()}:
         home = sight.policy.source_of(me)
-        return _stop_first(facts) or Join(
+        return _stop_first(facts, sight) or Join(
             "follow-home", f"{home.name} is this node's source, a replica is not", Point(POINT_S, home.name)
         )
     writer = next(iter(sight.newest_writers), None)
@@ -39,7 +39,7 @@ def another(sight: Sight) -> Join | None:
         return None  # what an operator let it follow, or a member of the circle that is well
     if not me.is_replica and sight.policy.lossless:
         return None  # of two that acknowledge, either alone would make a write count as safe
-    return _stop_first(facts) or _compare(writer, sight, facts)
+    return _stop_first(facts, sight) or _compare(writer, sight, facts)
 
 
 def _leads_nowhere(source: PeerSight, writer: PeerSight, sight: Sight) -> bool:
@@ -61,10 +61,10 @@ def _gone(source: PeerSight, sight: Sight) -> bool:
     return not source.answered and sight.now_s - since_s >= lease_s
 
 
-def _stop_first(facts: ServerFacts) -> Join | None:
+def _stop_first(facts: ServerFacts, sight: Sight) -> Join | None:
     if all(channel.io == "stopped" for channel in facts.channels or ()):
         return None
-    return Join("follow-stops", "receiving no more from this source", StopReceiving(STOP_S))
+    return Join("follow-stops", "receiving no more from this source", StopReceiving(STOP_S, sight.aside))
 
 
 def _compare(writer: PeerSight, sight: Sight, facts: ServerFacts) -> Join | None:

@@ -44,7 +44,9 @@ def standby(sight: Sight) -> Join:
     if other.gtid.contains(facts.gtid):
         for channel in facts.channels:
             source = sight.source_of(channel)
-            if source is not None and source.answered and not other.gtid.contains(_gtid(source, other)):
+            if source is not None and not source.answered:  # it brings nothing yet, and may have gone another way
+                return Join("join-waits", f"the source {source.node.name} does not answer, so it can't be compared")
+            if source is not None and not other.gtid.contains(_gtid(source, other)):
                 name, text = source.node.name, f"has what {reference.node.name} lacks"
                 late = relay.lacking(reference, source) is None
                 return Join("join-compare-again" if late else "join-waits", f"the source {name} {text}")
@@ -115,7 +117,7 @@ def unheard(sight: Sight) -> Join | None:
         if channel.io == "stopped" or source is None or _heard(source, sight):
             continue
         text = f"{source.node.name} is not seen closed any more: its data are compared before it is listened to again"
-        return Join("listen-stops", text, StopReceiving(STOP_S))
+        return Join("listen-stops", text, StopReceiving(STOP_S, sight.aside))
     return None
 
 

@@ -279,7 +279,7 @@ def _catch_up(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClass]) 
             if (lacking := _lacks(sight.peers[name], sight, have)) is not None:
                 receive = Receive(1.0, lacking)
                 return Due("receive", f"receiving what {name} has", (receive,), within_s=limits.drain_s_max)
-        stop: tuple[Effect, ...] = (StopReceiving(STOP_S),) if takeover.remembered else ()
+        stop: tuple[Effect, ...] = (StopReceiving(STOP_S, sight.aside),) if takeover.remembered else ()
         stop = (*stop, *replicas.looks(takeover, sight))  # a planned move has not asked them yet
         return Due("stop-receiving", "stopping the IO thread", stop, within_s=STOP_S + limits.deadline_s)
     if takeover.drained is None:

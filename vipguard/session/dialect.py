@@ -82,6 +82,7 @@ class Dialect:
     stop_io: str
     start_io: str
     start_sql: str
+    stop_sql: str
     start_both: str
     wait_function: str
 
@@ -256,6 +257,7 @@ _DIALECTS: dict[str, Dialect] = {
         stop_io="STOP SLAVE {} IO_THREAD",
         start_io="START SLAVE {} IO_THREAD",
         start_sql="START SLAVE {} SQL_THREAD",
+        stop_sql="STOP SLAVE {} SQL_THREAD",
         start_both="START SLAVE {}",
         wait_function="MASTER_GTID_WAIT",
     ),
@@ -278,6 +280,7 @@ _DIALECTS: dict[str, Dialect] = {
         stop_io="STOP REPLICA IO_THREAD FOR CHANNEL {}",
         start_io="START REPLICA IO_THREAD FOR CHANNEL {}",
         start_sql="START REPLICA SQL_THREAD FOR CHANNEL {}",
+        stop_sql="STOP REPLICA SQL_THREAD FOR CHANNEL {}",
         start_both="START REPLICA FOR CHANNEL {}",
         wait_function="WAIT_FOR_EXECUTED_GTID_SET",
     ),
