@@ -40,7 +40,7 @@ def test_a_standby_that_flaps_is_parked_and_takes_over_all_the_same_when_it_is_n
     with damping(guarded, standby, "losses_max = 2\nwindow_s = 30.0"):
         flap(guarded, standby, 3)
         guarded.wait_said(standby, "event=verdict", "rule=damped", "losses=3", "losses_max=2")
-        assert guarded.said(standby, "level=warning", "event=flapping", "rule=damped")
+        guarded.wait_said(standby, "level=warning", "event=flapping", "rule=damped")
         own = guarded.own(standby)
         assert (own["rule"], own["losses"]) == ("damped", 3) and own["damped_s"] > 20
         before = guarded.write_settled()

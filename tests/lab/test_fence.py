@@ -35,8 +35,8 @@ def test_a_fenced_peer_is_out_and_the_takeover_goes_on_at_once(guarded: Guarded)
     with fencing(guarded, standby, "sleep 1; echo it is off", options, 'silent_peer = "wait"'):
         with faults.cut_off(guarded.lab, writer):
             guarded.wait_said(standby, "event=takeover-complete", within_s=10)
-            assert guarded.said(standby, "rule=fence-output", "it is off")
-            assert guarded.said(standby, "event=fenced", "rule=fence-done", f"node={writer.name}")
+            guarded.wait_said(standby, "rule=fence-output", "it is off")
+            guarded.wait_said(standby, "event=fenced", "rule=fence-done", f"node={writer.name}")
             assert standby.read(TOLD).splitlines() == [
                 "action=off", f"nodename={writer.name}", "plug=17", f"ip={writer.name}-ipmi"
             ]  # fmt: skip
@@ -53,7 +53,7 @@ def test_a_required_fence_that_fails_keeps_this_node_closed(guarded: Guarded) ->
         with faults.cut_off(guarded.lab, writer):
             guarded.wait_said(standby, "event=takeover-abandoned", "rule=fence-failed", within_s=10)
             guarded.wait_track(standby, "0")
-            assert guarded.said(standby, "rule=fence-output", "no such plug")
+            guarded.wait_said(standby, "rule=fence-output", "no such plug")
             assert standby.mysqld.read_only() is True
         guarded.lab.wait(lambda: guarded.lab.writer() is not None, 15, "a writer when all are back")
 
@@ -76,7 +76,7 @@ def test_a_late_fence_is_killed_with_its_children_and_the_wait_decides(guarded: 
     script = "sleep 777 & trap '' TERM; sleep 778"
     with fencing(guarded, standby, script, "deadline_s = 0.5"), faults.cut_off(guarded.lab, writer):
         guarded.wait_said(standby, "event=takeover-complete", within_s=10)
-        assert guarded.said(standby, "event=fenced", "rule=fence-failed", "was late and was killed")
+        guarded.wait_said(standby, "event=fenced", "rule=fence-failed", "was late and was killed")
         guarded.lab.wait(lambda: "sleep 77" not in standby.run(["ps", "-eo", "args"]).stdout, 3, "it to be gone")
     guarded.wait_writer(standby)
 
@@ -93,7 +93,7 @@ def test_a_cut_between_the_nodes_alone_gives_one_writer_where_fencing_is_require
             power_off(writer)
             standby.write("/run/power-is-off", "")
             guarded.wait_said(standby, "event=takeover-complete", within_s=10)
-            assert guarded.said(standby, "event=fenced", "rule=fence-done")
+            guarded.wait_said(standby, "event=fenced", "rule=fence-done")
         power_on(writer)
         guarded.wait_writer(standby)
         guarded.wait_track(writer, "1", within_s=15)

@@ -70,7 +70,7 @@ def test_a_handback_is_done_in_time_in_spite_of(
     before = guarded.write_settled(70)
     with blocker(writer), faults.kill_keepalived(writer):
         guarded.wait_writer(standby)
-        assert guarded.said(writer, "event=closed", "rule=read-only-verified")
+        guarded.wait_said(writer, "event=closed", "rule=read-only-verified")
         assert not guarded.said(writer, "event=closed", "killed=0"), "its session was ended"
         assert not guarded.said(writer, "event=kill") and writer.mysqld.pid == pid
         nothing_lost(before, standby)
@@ -101,7 +101,7 @@ def test_a_writer_closed_by_another_hand_is_not_opened_behind_their_back(guarded
     now = lab.writer()
     assert now is not None
     nothing_lost(before, now)
-    assert guarded.said(now, "event=takeover-complete")
+    guarded.wait_said(now, "event=takeover-complete")
 
 
 def test_the_clients_of_a_closed_writer_are_told_at_once(guarded: Guarded) -> None:

@@ -56,7 +56,7 @@ def test_a_required_hook_that_fails_keeps_this_node_closed_and_the_writer_comes_
     with hooks(guarded, standby, "before_open_required = true", before_open=veto):
         with faults.kill_keepalived(writer):
             guarded.wait_said(standby, "event=takeover-abandoned", "rule=hook-veto", within_s=10)
-            assert guarded.said(standby, "rule=hook-output", "not today")
+            guarded.wait_said(standby, "rule=hook-output", "not today")
             assert standby.mysqld.read_only() is True
             guarded.wait_track(standby, "0")
         guarded.lab.wait(lambda: guarded.lab.writer() is writer, 15, "the old writer to come back")
@@ -67,7 +67,7 @@ def test_a_hook_that_hangs_is_killed_and_delays_the_opening_by_its_deadline_only
     with hooks(guarded, standby, before_open="sleep 777", after_close="sleep 778"):
         with faults.kill_keepalived(writer):
             guarded.wait_writer(standby)
-        assert guarded.said(standby, "rule=hook-failed", "was late and was killed")
+        guarded.wait_said(standby, "rule=hook-failed", "was late and was killed")
         # and a hook that hangs after a close delays no close
         guarded.wait_track(writer, "1", within_s=15)
         guarded.mark()

@@ -143,7 +143,7 @@ def test_a_handover_under_full_load_never_writes_without_a_standby(lossless: Gua
         lab.wait(lambda: not is_on(writer), 5, "the old writer to wait for nobody")
     nothing_lost(client, standby)
     assert not lossless.said(writer, "event=kill")
-    assert lossless.said(standby, "event=semi-sync", "rule=source-on")
+    lossless.wait_said(standby, "event=semi-sync", "rule=source-on")
     assert not lossless.said(standby, "event=takeover-step", "rule=solo")
     wait_pair(lossless)
 

@@ -125,7 +125,7 @@ def test_a_lag_takes_the_address_with_the_lower_limit(readers: Readers) -> None:
     with readers.guarded.locked(standby):
         readers.guarded.write(10)
         wait_readers(readers.lab, {LAST: readers.guarded.writer})
-        assert readers.guarded.said(standby, "event=reader ", "reader=last", "rule=reader-lag-exceeded", "lag_s_max=1")
+        readers.guarded.wait_said(standby, "event=reader ", "reader=last", "rule=reader-lag-exceeded", "lag_s_max=1")
         assert readers.holders.moves(readers.own(standby), began_ns) == []
     wait_readers(readers.lab, readers.home, within_s=15)
 
@@ -136,7 +136,7 @@ def test_maintenance_and_a_pause(readers: Readers) -> None:
     own = readers.own(standby)
     writer.vipguard("maintenance", "on", "--node", standby.name)
     wait_readers(lab, {own: writer, LAST: writer})
-    assert readers.guarded.said(standby, "event=reader ", "rule=reader-maintenance")
+    readers.guarded.wait_said(standby, "event=reader ", "rule=reader-maintenance")
     writer.vipguard("maintenance", "on", "--cluster")
     writer.vipguard("maintenance", "off", "--node", standby.name)
     readers.guarded.wait_said(standby, "event=reader ", "rule=reader-paused")

@@ -83,7 +83,7 @@ def test_a_hung_writer_is_killed_after_hang_s_and_taken_over(guarded: Guarded) -
     pid = writer.mysqld.pid
     with faults.stop_mysqld(writer):
         guarded.wait_writer(standby)
-        assert guarded.said(writer, "event=kill", "rule=hung-server")
+        guarded.wait_said(writer, "event=kill", "rule=hung-server")
         assert writer.mysqld.pid != pid
     nothing_lost(before, standby)
 

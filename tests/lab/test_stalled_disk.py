@@ -31,7 +31,7 @@ def test_a_writer_whose_disk_stands_is_killed_and_taken_over_while_clients_write
         with faults.stalled_disk(writer):
             stalling.wait_writer(standby)
             took_s = time.monotonic() - began
-            assert stalling.said(writer, "event=kill", "rule=disk-stalled")
+            stalling.wait_said(writer, "event=kill", "rule=disk-stalled")
             assert not stalling.said(writer, "rule=read-only-verified"), "killed, never merely closed"
             client.wait_acks(50)
             assert took_s > HANG_S * 0.9
@@ -46,7 +46,7 @@ def test_an_idle_writer_whose_disk_stands_is_replaced_before_anybody_writes(stal
     writer, standby = stalling.writer, stalling.standby
     with faults.stalled_disk(writer):
         stalling.wait_writer(standby)
-        assert stalling.said(writer, "event=kill", "rule=disk-stalled")
+        stalling.wait_said(writer, "event=kill", "rule=disk-stalled")
         stalling.write(5)
     healthy(stalling)
     assert not stalling.said(writer, "rule=diverged"), "nothing was written for it"
@@ -195,7 +195,7 @@ def test_a_lossless_writer_whose_disk_stands_is_taken_over_without_a_loss(stalli
         client.wait_acks(20)
         with faults.stalled_disk(writer):
             guarded.wait_writer(standby)
-            assert guarded.said(writer, "event=kill", "rule=disk-stalled")
+            guarded.wait_said(writer, "event=kill", "rule=disk-stalled")
             client.wait_acks(10)
         nothing_lost(client, standby)
     healthy(guarded)

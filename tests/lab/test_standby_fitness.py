@@ -31,7 +31,7 @@ def test_a_standby_with_its_applier_stopped_never_opens_until_everything_is_appl
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
     with guarded.applier_stopped(standby):
         guarded.wait_track(standby, "0")
-        assert guarded.said(standby, "event=verdict", "rule=replication-broken", "threads=sql-thread-stopped")
+        guarded.wait_said(standby, "event=verdict", "rule=replication-broken", "threads=sql-thread-stopped")
         client = guarded.write(30)
         lab.wait(lambda: received_all(guarded), 5, "the standby to have received it")
         writer.mysqld.kill9()

@@ -118,7 +118,7 @@ def test_a_writer_that_somebody_closes_in_a_healthy_pair_is_a_standby_of_the_oth
     close_by_hand(writer)
     guarded.wait_writer(standby)
     nothing_lost(before, standby)
-    assert guarded.said(writer, "level=error", "rule=closed-by-another-hand")
+    guarded.wait_said(writer, "level=error", "rule=closed-by-another-hand")
     guarded.wait_said(writer, "rule=another-node-writes")
     guarded.wait_track(writer, "1", within_s=15)
     assert not writer.path(STOOD_DOWN).exists()

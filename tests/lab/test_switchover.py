@@ -123,7 +123,7 @@ def test_a_target_that_cannot_apply_in_time_lets_the_writer_open_again(guarded: 
             code, said = ended(process)
             assert code == 1 and "called off" in said and f"{writer.name} is the writer" in said, said
         client.wait_acks(50)
-    assert guarded.said(writer, "event=switchover-abandoned", "rule=order-withdrawn")
+    guarded.wait_said(writer, "event=switchover-abandoned", "rule=order-withdrawn")
     nothing_lost(client, writer)
     assert lab.writer() is writer and not guarded.dropped_vip(writer)
     wait_nothing_lost(lab, client, standby, 10, "the standby to have all")

@@ -150,6 +150,6 @@ def test_a_server_that_cannot_be_closed_in_time_is_killed_before_another_opens(g
         guarded.wait_said(writer, "rule=configuration-taken-up")
         with faults.stop_mysqld(writer), stopped_keepalived(writer):
             guarded.wait_writer(standby, within_s=15)
-            assert guarded.said(writer, "event=kill", "rule=not-closed-in-time")
+            guarded.wait_said(writer, "event=kill", "rule=not-closed-in-time")
             assert writer.mysqld.pid != pid
         nothing_lost(before, standby)

@@ -80,7 +80,7 @@ def test_a_writer_that_dies_in_the_middle_of_a_large_transaction_is_taken_over_i
         assert not guarded.said(standby, "rule=half-received-kept")
         assert standby.mysqld.sql(f"SELECT node FROM app.t WHERE id = {ROW}") == [{"node": 0}]
         standby.mysqld.sql("SET innodb_lock_wait_timeout = 1", f"UPDATE app.t SET node = 5 WHERE id = {ROW}")
-        assert guarded.said(standby, "event=may-be-lost", "rule=lost-unknown", "unseen_ms=")
+        guarded.wait_said(standby, "event=may-be-lost", "rule=lost-unknown", "unseen_ms=")
         guarded.write(10)
 
 

@@ -37,7 +37,7 @@ def test_a_writer_that_is_cut_off_behind_a_living_carrier_closes_itself_within_i
     with guarded.lab.client(rate=200) as client:
         with faults.cut_off(guarded.lab, writer):
             guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
-            assert guarded.said(writer, "event=closing", "rule=isolated")
+            guarded.wait_said(writer, "event=closing", "rule=isolated")
         client.wait_acks(20)
     nothing_lost(client, standby)  # no acknowledgement reached the client from the cut-off writer
     guarded.wait_writer(standby)
@@ -62,8 +62,8 @@ def test_the_vip_of_a_killed_keepalived_is_removed_only_after_the_server_is_clos
         closed, gone = first(guarded, writer, "writable", False), first(guarded, writer, "vip", False)
         opened = first(guarded, standby, "writable", True)
         assert closed.ns < gone.ns and closed.ns < opened.ns
-        assert guarded.said(writer, "event=closing", "rule=keepalived-dead")
-        assert guarded.said(writer, "event=vip-removed", "rule=left-over-vip")
+        guarded.wait_said(writer, "event=closing", "rule=keepalived-dead")
+        guarded.wait_said(writer, "event=vip-removed", "rule=left-over-vip")
     nothing_lost(before, standby)
 
 
@@ -81,7 +81,7 @@ def test_a_stopped_keepalived_takes_the_writer_down_before_another_opens(guarded
     with faults.stop_keepalived(writer):
         guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
         guarded.wait_writer(standby)
-        assert guarded.said(writer, "event=closing", "rule=adverts-stopped")
+        guarded.wait_said(writer, "event=closing", "rule=adverts-stopped")
         closed, opened = first(guarded, writer, "writable", False), first(guarded, standby, "writable", True)
         assert closed.ns < opened.ns
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 15, "one writer after keepalived went on")

@@ -71,5 +71,5 @@ def test_a_witness_by_tcp_alone_lets_a_takeover_with_a_silent_peer_go_on(guarded
     writer, standby = guarded.writer, guarded.standby
     with witnesses(guarded, REFUSES), faults.cut_off(guarded.lab, writer):
         guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
-        assert guarded.said(writer, "event=closing", "rule=isolated")
+        guarded.wait_said(writer, "event=closing", "rule=isolated")
     guarded.wait_writer(standby)

@@ -37,7 +37,7 @@ def test_a_writer_whose_disk_gets_full_hands_over_before_a_commit_fails(small: G
             small.wait_said(writer, "event=verdict", "rule=disk-unfit")
             assert small.own(writer)["eligibility"] == "ineligible" and writer.eligible() == "0"
             assert check_disk(writer) == 2 and check_disk(standby) == 0
-            assert small.said(standby, "event=may-be-lost", "rule=lost-none")
+            small.wait_said(standby, "event=may-be-lost", "rule=lost-none")
         small.wait_track(writer, "1", within_s=10)
     codes = {code for _, code, _ in client.seen().errors}
     assert codes <= {1290, 1053, 1927, 2003, 2006, 2013}, "refused or ended, and never an error of the disk"
@@ -234,7 +234,7 @@ def test_a_writer_whose_connections_are_all_taken_is_closed_before_another_opens
                 guarded.wait_said(writer, "event=closed", "rule=read-only-verified")
                 assert writer.mysqld.pid == pid and writer.mysqld.read_only() is True
             else:
-                assert guarded.said(writer, "event=kill", "rule=not-closed-in-time")
+                guarded.wait_said(writer, "event=kill", "rule=not-closed-in-time")
                 assert writer.mysqld.pid != pid
             guarded.write(10)
     nothing_lost(before, standby)
