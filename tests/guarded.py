@@ -100,14 +100,16 @@ class Guarded:
     def wait_said(self, node: Node, *words: str, within_s: float = 5.0) -> None:
         self.lab.wait(lambda: self.said(node, *words), within_s, f"{node.name} to say {' '.join(words)}")
 
-    def seen_ns(self, node: Node, writable: bool, since_ns: int) -> int:
-        """When the watcher first saw the node so since then; on a busy machine it does a moment after the agent."""
+    def seen_ns(self, node: Node, what: str, now: bool, since_ns: int = 0) -> int:
+        """When the watcher first saw the node "writable", or with the "vip", or not so, since then. On a busy machine
+        it does a moment after the agent. A close may end its own session: no longer to be seen writable is closed."""
+        wanted = {None, False} if (what, now) == ("writable", False) else {now}
 
         def found() -> list[int]:
-            changes = [each for each in self.watcher.changes if each.node == node.name and each.what == "writable"]
-            return [each.ns for each in changes if each.ns > since_ns and bool(each.now) is writable]
+            changes = [each for each in self.watcher.changes if (each.node, each.what) == (node.name, what)]
+            return [each.ns for each in changes if each.ns > since_ns and each.now in wanted]
 
-        self.lab.wait(lambda: found() != [], 5, f"{node.name} to be seen {'writable' if writable else 'closed'}")
+        self.lab.wait(lambda: found() != [], 5, f"{node.name} to be seen {'' if now else 'not '}{what}")
         return found()[0]
 
     # -- who is what

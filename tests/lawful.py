@@ -70,9 +70,10 @@ def one_writer(watcher: Watcher, ms_max: float = 0.0) -> None:
         broken(f"two nodes were writable at once for {both_ms:.1f} ms; this test allows for {ms_max:g}")
 
 
-def closed_first(guarded: Guarded, old: Node, new: Node, since_ns: int) -> tuple[int, int]:
+def closed_first(guarded: Guarded, old: Node, new: Node, since_ns: int = 0) -> tuple[int, int]:
     """When the old writer was first seen closed since then, and the new one open: never before."""
-    closed_ns, opened_ns = (guarded.seen_ns(node, is_open, since_ns) for node, is_open in ((old, False), (new, True)))
+    closed_ns = guarded.seen_ns(old, "writable", False, since_ns)
+    opened_ns = guarded.seen_ns(new, "writable", True, since_ns)
     if closed_ns > opened_ns:
         broken(f"{old.name} was closed {(closed_ns - opened_ns) / 1e6:.1f} ms after {new.name} was open")
     return closed_ns, opened_ns

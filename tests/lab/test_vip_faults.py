@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import pytest
 from guarded import Guarded
-from lawful import nothing_lost
+from lawful import closed_first, nothing_lost
 
-from vipguard.lab import Node, faults
-from vipguard.lab.watch import Change
-
-
-def first(guarded: Guarded, node: Node, what: str, now: bool) -> Change:
-    """The node's first change of this kind since the test began. A close may end the watcher's own session: no longer
-    to be seen writable counts as closed.
-    """
-    wanted = {None, False} if (what, now) == ("writable", False) else {now}
-    return next(c for c in guarded.watcher.changes if (c.node, c.what) == (node.name, what) and c.now in wanted)
+from vipguard.lab import faults
 
 
 def test_an_unplugged_writer_closes_itself_before_the_standby_opens(guarded: Guarded) -> None:
@@ -24,8 +15,7 @@ def test_an_unplugged_writer_closes_itself_before_the_standby_opens(guarded: Gua
     with faults.link_down(guarded.lab, writer):
         guarded.wait_writer(standby)
         nothing_lost(before, standby)
-        closed, opened = first(guarded, writer, "writable", False), first(guarded, standby, "writable", True)
-        assert closed.ns < opened.ns
+        closed_first(guarded, writer, standby)
         assert writer.mysqld.read_only() is True
     guarded.wait_track(writer, "1", within_s=10)
     assert guarded.lab.writer() is standby, "the cable's return changes nothing"
@@ -59,9 +49,8 @@ def test_the_vip_of_a_killed_keepalived_is_removed_only_after_the_server_is_clos
     before = guarded.write_settled()
     with faults.kill_keepalived(writer):
         guarded.wait_writer(standby)
-        closed, gone = first(guarded, writer, "writable", False), first(guarded, writer, "vip", False)
-        opened = first(guarded, standby, "writable", True)
-        assert closed.ns < gone.ns and closed.ns < opened.ns
+        closed_ns, _ = closed_first(guarded, writer, standby)
+        assert closed_ns < guarded.seen_ns(writer, "vip", False)
         guarded.wait_said(writer, "event=closing", "rule=keepalived-dead")
         guarded.wait_said(writer, "event=vip-removed", "rule=left-over-vip")
     nothing_lost(before, standby)
@@ -82,8 +71,7 @@ def test_a_stopped_keepalived_takes_the_writer_down_before_another_opens(guarded
         guarded.lab.wait(lambda: guarded.said(standby, "event=takeover-complete"), 10, "the standby to open")
         guarded.wait_writer(standby)
         guarded.wait_said(writer, "event=closing", "rule=adverts-stopped")
-        closed, opened = first(guarded, writer, "writable", False), first(guarded, standby, "writable", True)
-        assert closed.ns < opened.ns
+        closed_first(guarded, writer, standby)
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 15, "one writer after keepalived went on")
 
 
@@ -94,7 +82,7 @@ def test_a_vip_deleted_by_hand_closes_the_writer_until_it_took_over_anew(guarded
     guarded.wait_said(writer, "event=closing", "rule=vip-gone")
     guarded.wait_said(writer, "event=handed-back")  # keepalived puts the address back at once, on a server still open
     guarded.lab.wait(lambda: guarded.lab.writer() is not None, 10, "one writer again")
-    assert first(guarded, writer, "writable", False)
+    guarded.seen_ns(writer, "writable", False)
     now = guarded.lab.writer()
     assert now is not None
     nothing_lost(before, now)
