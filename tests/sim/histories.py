@@ -71,6 +71,7 @@ class Histories:
     # -- what happens
 
     def acknowledge(self, txn: Txn) -> None:
+        txn.acknowledged_s = self.engine.now
         done = self.acknowledged.setdefault(txn.source, [])
         insort(done, txn, key=lambda t: t.number)
 
@@ -174,7 +175,7 @@ class Histories:
                 beside_s = mine.beside.get(part.reign)
                 if beside_s is not None and all(txn.at_s < beside_s + BOTH_CLOSE_S for txn in told):
                     return "two-writers"
-        elif self.solo_s is not None and all(txn.at_s > self.solo_s for txn in told):
+        elif self.solo_s is not None and all(txn.acknowledged_s > self.solo_s for txn in told):
             return "solo-by-operator"
         return None
 

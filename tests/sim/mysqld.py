@@ -39,6 +39,7 @@ class Txn:
     beat: Row | None = None
     opening: Opening | None = None
     acknowledged: bool = False
+    acknowledged_s: float = 0.0
 
 
 @dataclass(eq=False, slots=True)

@@ -12,7 +12,7 @@ from sim.network import CLIENT
 from sim.test_sim import told
 
 from vipguard.agent.event import Command
-from vipguard.model.policy import MARIADB
+from vipguard.model.policy import MARIADB, MYSQL
 
 
 def healthy(seed: int, **more: Any) -> Cluster:
@@ -72,6 +72,24 @@ def test_a_standbys_own_write_in_the_writers_relay_log_keeps_it_from_nothing(
     end()
     cluster.run(20.0)
     assert cluster.laws.writers() or liveness.waits(cluster) == ("commits-wait",), told(cluster)
+
+
+@pytest.mark.parametrize("cut_s", [0.3, 1.5, 2.2])
+@pytest.mark.parametrize("seed", range(6))
+def test_who_was_cut_off_does_not_say_that_nothing_was_acknowledged_without_it(seed: int, cut_s: float) -> None:
+    """Lossless: the operator says `solo` on the writer after the cut, then that dies; law 8 hears what is said."""
+    cluster = healthy(seed, flavor=MARIADB if seed % 2 else MYSQL, durability="lossless")
+    writer, standby = roles(cluster)
+    end = faults.isolate(cluster, standby)
+    cluster.run(cut_s)
+    operators.solo(cluster, writer)
+    cluster.run(cut_s)
+    writer.power_off()
+    end()
+    cluster.run(6.5)
+    said = [what for _, who, what in cluster.engine.story if who == standby.name and "may-be-lost" in what]
+    lasts = "lost-no-acknowledged" if 2 * cut_s < 1.0 else "lost-unknown"
+    assert cluster.laws.writers() == [standby] and lasts in said[-1], told(cluster)
 
 
 @pytest.mark.parametrize("seed", range(6))

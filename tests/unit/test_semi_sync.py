@@ -592,17 +592,46 @@ def test_a_busy_writer_whose_commits_are_acknowledged_is_not_alerted() -> None:
 def test_the_operators_word_is_on_the_disk_before_anything_goes_on_unreplicated() -> None:
     pair = both()
     pair.peer_answer = Answer.SILENT
-    pair.settle(0.3)
+    pair.settle(4.0)
     pair.step(Command("solo"))
     pair.go()
     pair.settle()
     assert pair.order == ["solo", "off", "mark off"]
 
 
+def test_the_operators_word_waits_until_the_standby_has_been_gone_for_three_seconds() -> None:
+    pair = both()
+    pair.peer_answer = Answer.SILENT
+    pair.settle(1.0)
+    pair.step(Command("solo"))
+    pair.settle(1.5)
+    assert pair.order == []
+    pair.settle(2.0)
+    assert pair.order == ["solo", "off", "mark off"]
+
+
+def test_the_operators_word_is_the_writers() -> None:
+    """On another node it would say that this one has everything."""
+    pair = standby()
+    pair.step(Command("solo"))
+    pair.settle(4.0)
+    assert "solo-is-the-writers" in pair.rules and not pair.world.memory.solo
+
+
+def test_a_word_that_had_not_counted_yet_ends_with_the_reign() -> None:
+    pair = both()
+    pair.peer_answer = Answer.SILENT
+    pair.settle(1.0)
+    pair.step(Command("solo"))
+    pair.move_vip(False)
+    pair.settle(5.0)
+    assert pair.phase == "Resting" and not pair.world.memory.solo
+
+
 def test_a_standby_that_is_back_after_the_operators_word_is_waited_for_again() -> None:
     pair = both()
     pair.peer_answer = Answer.SILENT
-    pair.settle(0.3)
+    pair.settle(4.0)
     pair.step(Command("solo"))
     pair.settle()
     pair.order.clear()
@@ -637,7 +666,7 @@ def test_a_claimed_writer_switches_nothing_off() -> None:
     pair.peer_answer = Answer.SILENT
     pair.settle(0.3)
     pair.facts = replace(pair.facts, claim_lock=99)
-    pair.settle(0.2)
+    pair.settle(4.0)
     pair.step(Command("solo"))
     pair.settle()
     assert "off" not in pair.order
@@ -742,6 +771,18 @@ def test_a_marked_taker_says_that_nothing_acknowledged_is_lost() -> None:
     assert account(healthy.GTIDS, sight).rule == "lost-no-acknowledged"
     assert account(healthy.GTIDS, replace(sight, receiving=None)).rule == "lost-unknown"
     assert account(healthy.GTIDS, replace(sight, policy=healthy.POLICY)).rule == "lost-unknown"
+
+
+def test_who_had_not_seen_the_writer_for_long_does_not_know_what_was_acknowledged_without_it() -> None:
+    """The operator may have let it go on alone (`solo`); but not once it was down."""
+    assert healthy.PEER.evidence is not None
+    seen = replace(healthy.PEER.evidence, facts=PEER_FACTS)
+    old = PeerSight(healthy.POLICY.peers[0], healthy.ABSENT, last=replace(seen, asked_at_s=NOW_S - 2.6))
+    assert account(healthy.GTIDS, replace(MARKED, peers={"db2": old})).rule == "lost-unknown"
+    down = replace(old, gone_s=NOW_S - 2.5)
+    assert account(healthy.GTIDS, replace(MARKED, peers={"db2": down})).rule == "lost-no-acknowledged"
+    before = replace(old, gone_s=NOW_S - 9.0)
+    assert account(healthy.GTIDS, replace(MARKED, peers={"db2": before})).rule == "lost-unknown"
 
 
 def test_a_channel_is_what_makes_a_session() -> None:

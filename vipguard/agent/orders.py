@@ -6,7 +6,7 @@ from ..model.changed import replace
 from ..model.effect import Remember
 from ..model.evidence import Answer
 from ..model.memory import Completed, KeptLag
-from . import damping, standdown
+from . import damping, semi_sync, standdown
 from .draft import Draft
 from .world import Invited, Resting, Taking, World, Writing
 
@@ -30,6 +30,8 @@ def obey(draft: Draft, command: str) -> None:
     elif command == "lift":
         draft.note("ordered", "lifted-by-operator", "warning", rows=len(draft.world.maintenance))
         draft.set(lifted=draft.world.maintenance)
+    elif command == "solo" and not isinstance(draft.world.phase, Writing):
+        draft.note("ordered", "solo-is-the-writers", "warning", text="this node does not write (any more)")
     elif command == "solo":
         draft.note("ordered", "solo-by-operator", "warning")
         draft.set(solo_ordered=True)
@@ -43,10 +45,10 @@ def keep(draft: Draft) -> None:
     world, memory = draft.world, draft.world.memory
     if isinstance(world.phase, Taking | Invited):
         return  # the takeover has its own
-    if world.solo_ordered:  # until it is on disk: another memory may just be on its way there
-        if memory.solo:
+    if world.solo_ordered:  # when it may count, and until it is on disk: another memory may just be on its way there
+        if memory.solo or not isinstance(world.phase, Writing):
             draft.set(solo_ordered=False)
-        else:
+        elif semi_sync.may_be_alone(draft):
             draft.send(Remember(REMEMBER_S, replace(memory, solo=True)))
     stopping = "StopReceiving" in world.flights  # of a takeover that was given up: it will stand by our order
     if memory.stopped == world.boot_id and world.join_due is False and not stopping:

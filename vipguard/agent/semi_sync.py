@@ -69,6 +69,15 @@ def _mute(draft: Draft) -> None:
     draft.send(Mute(MUTE_S))
 
 
+def may_be_alone(draft: Draft) -> bool:
+    """Has no standby acknowledged for so long that one that was cut off knows that it may not have everything?"""
+    world = draft.world
+    if not world.policy.lossless or not isinstance(world.phase, Writing):
+        return True
+    since_s = max(world.acks.there_s, world.watching_s, world.phase.since_s)
+    return draft.now_s - since_s >= semi_sync.SOLO_AFTER_S
+
+
 def memory_is_stale(draft: Draft) -> bool:
     """Is `solo` left on a node that was not the last to write? Only the last writer can have been alone."""
     memory, sight = draft.world.memory, draft.sight
@@ -91,6 +100,8 @@ def _writer(draft: Draft, phase: Writing, facts: ServerFacts, semi: SemiSync) ->
     sight, memory = draft.sight, draft.world.memory
     mark = facts.mark if facts.mark is not None and facts.mark.epoch == phase.epoch else None
     there = semi_sync.replica(sight)
+    if there is not None:
+        draft.set(acks=replace(draft.world.acks, there_s=draft.now_s))
     if memory.solo and there is not None:
         draft.say("semi-sync", "replica-is-back", node=there.node.name)
         draft.set(solo_ordered=False)  # else the word, written again on the next tick, would count when this one goes

@@ -135,7 +135,7 @@ class HoldOff:
 class Acks:
     """Semi-sync, as far as it takes time to know. `acked` is the server's count at the last look; `waiting_since_s`:
     since when commits wait and it stands. `marked_epoch`: the epoch for which this agent wrote the mark since semi-sync
-    was switched on; `tried_s`: when it last changed something.
+    was switched on; `tried_s`: when it last changed something; `there_s`: when a standby was last seen to acknowledge.
     """
 
     receiving: Receiving | None = None
@@ -143,6 +143,7 @@ class Acks:
     waiting_since_s: float | None = None
     marked_epoch: int | None = None
     tried_s: float = 0.0
+    there_s: float = 0.0
 
 
 @dataclass(frozen=True)  # as World

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, with_received
+from .semi_sync import SURELY_S
 
 SHOWN_IN_MS_S = 10.0
 
@@ -18,7 +19,8 @@ SHOWN_IN_MS_S = 10.0
 class Loss:
     """`rule`: `lost-none` (certain), `lost-these` (the GTIDs in `lacking`, certain), or `lost-unknown`: `lacking` is
     known, and more may have been written in the `unseen_s` seconds since `node` was last seen (None: never seen).
-    `lost-no-acknowledged`: as unknown, but by semi-sync nothing of it was acknowledged."""
+    `lost-no-acknowledged`: as unknown, but by semi-sync nothing of it was acknowledged: there was no time yet to let it
+    go on alone."""
 
     rule: str
     text: str
@@ -56,9 +58,19 @@ def _of(peer: PeerSight, have: GtidSet, sight: Sight, reopens: bool) -> Loss:
     if reopens and reign is not None and lacking.is_empty and peer.gone_s is not None and peer.gone_s <= reign.at_s:
         return Loss("lost-none", f"{name} was down while this node wrote, and is since", name, lacking)
     unseen_s = round(max(0.0, sight.now_s - seen.asked_at_s), 4)
-    if sight.policy.lossless and sight.marked and len(sight.peers) == 1:
+    if sight.policy.lossless and sight.marked and len(sight.peers) == 1 and _may_have_written_s(peer, sight) < SURELY_S:
         text = f"{name} acknowledged nothing that is not here: it waited for this node"
         return Loss("lost-no-acknowledged", text, name, lacking, unseen_s)
     ago = f"{unseen_s * 1000:.0f} ms" if unseen_s < SHOWN_IN_MS_S else f"{unseen_s:.0f} s"
     text = f"{name} was last seen {ago} before, {lacking.count()} transactions ahead"
     return Loss("lost-unknown", text, name, lacking, unseen_s)
+
+
+def _may_have_written_s(peer: PeerSight, sight: Sight) -> float:
+    """For how long after it was last seen: until it was known to be down, or out."""
+    assert peer.last is not None
+    asked_s, end_s = peer.last.asked_at_s, sight.now_s
+    for known_s in (peer.gone_s, peer.fenced_s if peer.out else None):
+        if known_s is not None and known_s >= asked_s:
+            end_s = min(end_s, known_s)
+    return end_s - asked_s

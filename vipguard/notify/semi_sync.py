@@ -17,6 +17,9 @@ from .record import Due, refuse
 
 SET_S = 1.0
 REMEMBER_S = 2.0
+SOLO_AFTER_S = 3.0  # so long no standby must have acknowledged before the operator's word counts: who was cut off
+#: knows for somewhat less that nothing is acknowledged without it
+SURELY_S = 2.5
 NEAR = 2000  # transactions: a replica that has to receive more first would hold every commit up for that long
 #: closed by these, the node is cut off or another may be the writer already: nobody may be told or shown what waits
 SUPERSEDED = frozenset(
