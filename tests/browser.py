@@ -70,7 +70,9 @@ class Browser:
 
     def _read(self, until_s: float) -> dict[str, Any]:
         while b"\0" not in self._data:
-            ready = select.select([self._in], [], [], max(0.0, until_s - time.monotonic()))[0]
+            answers = select.poll()
+            answers.register(self._in, select.POLLIN)
+            ready = answers.poll(max(0.0, until_s - time.monotonic()) * 1000)
             more = os.read(self._in, 1 << 20) if ready else b""
             assert more, f"the browser said nothing more; it ended with {self._process.poll()}"
             self._data += more
@@ -103,6 +105,8 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Loads it, and waits until it is there; forgets what was said and asked before."""
+        self._call("Page.navigate", url="about:blank")  # the page before may still ask an exporter that has ended
+        wait_until(lambda: self.eval("location.href") == "about:blank", 20)
         self.said.clear()
         self.asked.clear()
         self._call("Page.navigate", url=url)

@@ -71,10 +71,13 @@ def one(seed: int) -> Figures:
 
 
 def many(seeds: range) -> Figures:
+    together, usual = Figures(), gc.get_threshold()
     gc.set_threshold(50_000, 20, 50)
-    together = Figures()
-    for seed in seeds:
-        together.add(one(seed))
+    try:
+        for seed in seeds:
+            together.add(one(seed))
+    finally:
+        gc.set_threshold(*usual)
     return together
 
 
