@@ -94,6 +94,13 @@ class Histories:
         if first is not None and second is not None:
             first.beside[second] = second.beside[first] = self.engine.now
 
+    def unseeing(self, host: Host) -> None:
+        """Its guard cannot look: one of two writers does not find out yet that the other was there, or has closed."""
+        mine, now = self.open.get(host.name), self.engine.now
+        for other, at_s in mine.beside.items() if mine is not None else ():
+            if mine is not None and now - at_s < BOTH_CLOSE_S:
+                mine.beside[other] = other.beside[mine] = now
+
     def ordered(self, host: Host, word: str) -> None:
         """The operator's word to that node's agent."""
         if word == "promote":

@@ -173,6 +173,8 @@ class Laws:
                 else:
                     self._apart_s[pair] = now
                     self._apart_since_s.setdefault(pair, now)
+            if host.mysqld is not None and host.mysqld.denies:
+                self.histories.unseeing(host)
             self._watch_open(host)
         self._look()
         self._decide()

@@ -90,6 +90,7 @@ class Mysqld(Process):
         self.cursor = self._links = 0
         self._arrives_s = 0.0  # when the last of what is on its way from the source is here
         self.stalled: list[tuple[Txn, Session, Callable[[], None]]] = []  # commits whose disk does not answer
+        self._held: list[tuple[Mysqld, list[Txn], int]] = []  # received while the disk stands
         self._applying = self._fetching = False
         self._stall_s: float | None = None
         self._alone_s: float | None = None  # since when the IO thread has been trying to connect
@@ -386,8 +387,10 @@ class Mysqld(Process):
         if not self.io_wanted or self.link is not source or link != self._links:
             self.cursor = 0
             return
-        if self.host.disk_stalled:
-            self.at(0.05, self._receive, source, new, link)
+        if self.host.disk_stalled or self._held:
+            self._held.append((source, new, link))
+            if len(self._held) == 1:
+                self.at(0.05, self._write_held)
             return
         for txn in new:
             if txn.source != self.host.server_id and txn.number > self.received.get(txn.source, 0):
@@ -396,6 +399,15 @@ class Mysqld(Process):
                 self.disk.ever[txn.source] = max(txn.number, self.disk.ever.get(txn.source, 0))
         self._acknowledge(source)
         self._apply_soon()
+
+    def _write_held(self) -> None:
+        """What came while the disk stood, in its order."""
+        if self.host.disk_stalled:
+            self.at(0.05, self._write_held)
+            return
+        held, self._held = self._held, []
+        for source, new, link in held:
+            self._receive(source, new, link)
 
     def _acknowledge(self, source: Mysqld) -> None:
         """Semi-sync: what is on this disk is acknowledged to its source, not by a replica."""

@@ -49,6 +49,17 @@ def test_a_writer_whose_disk_stands_is_replaced_also_when_nobody_writes(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_what_came_while_a_standbys_disk_stood_is_all_there_afterwards(seed: int) -> None:
+    cluster, writer, standby = made(seed)
+    standby.stall_disk(True)
+    cluster.run(1.3)
+    standby.stall_disk(False)
+    written = writer.disk.have[writer.server_id]
+    cluster.run(1.5)
+    assert standby.disk.have[writer.server_id] >= written, told(cluster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_disk_that_goes_on_in_time_costs_nobody_anything(seed: int) -> None:
     cluster, writer, _ = made(seed)
     for _ in range(5):
