@@ -170,6 +170,7 @@ def test_the_plugin_of_the_manual_tells_one_writer_from_none(guarded: Guarded) -
 
 def test_the_metrics_follow_a_takeover(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
+    guarded.lab.wait(lambda: metrics(standby).get(("eligible", "candidate-ready")) == 1, 10, "the standby to be well")
     before, there = metrics(standby), metrics(writer)
     assert (there["role", "writer"], there["writable", ""], there["vip_present", ""]) == (1, 1, 1)
     assert before["role", "standby"] == before["eligible", "candidate-ready"] == before["peer_up", writer.name] == 1

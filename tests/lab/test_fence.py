@@ -14,7 +14,7 @@ from runbook import do
 from vipguard.lab import Node, faults
 from vipguard.lab.node import CONFIG_FILE
 
-COMMAND, TOLD = "/etc/vipguard/fence_test", "/run/fence-told"
+COMMAND, TOLD, OFF = "/etc/vipguard/fence_test", "/run/fence-told", "/run/power-is-off"
 
 
 @contextlib.contextmanager
@@ -22,11 +22,14 @@ def fencing(guarded: Guarded, node: Node, script: str, fence: str = "", top: str
     """The node has `script` as its fence command meanwhile; it writes down what it reads first."""
     node.write(COMMAND, f"#!/bin/sh\ncat >{TOLD}\n{script}\n", 0o755)
     text = f'{top}\n{node.read(CONFIG_FILE)}\n[fence]\ncommand = "{COMMAND}"\n{fence}\n'
-    with guarded.configured(node, text):
-        node.agent.signal(signal.SIGHUP)
-        guarded.wait_said(node, "rule=configuration-taken-up")
-        yield
-    node.path(TOLD).unlink(missing_ok=True)
+    try:
+        with guarded.configured(node, text):
+            node.agent.signal(signal.SIGHUP)
+            guarded.wait_said(node, "rule=configuration-taken-up")
+            yield
+    finally:
+        for path in (TOLD, OFF):
+            node.path(path).unlink(missing_ok=True)
 
 
 def test_a_fenced_peer_is_out_and_the_takeover_goes_on_at_once(guarded: Guarded) -> None:
@@ -85,20 +88,19 @@ def test_a_cut_between_the_nodes_alone_gives_one_writer_where_fencing_is_require
     """Both see the witness, so the writer stays open; the fixture asserts that no two nodes were writable at once."""
     writer, standby, lab = guarded.writer, guarded.standby, guarded.lab
     before = guarded.write_settled()
-    script = "while [ ! -e /run/power-is-off ]; do sleep 0.05; done"
+    script = f"while [ ! -e {OFF} ]; do sleep 0.05; done"
     with fencing(guarded, standby, script, "required = true"):
         with faults.between_nodes(lab):
             lab.wait(lambda: "plug=" in told(standby), 10, "the fence command to be called")
             assert standby.mysqld.read_only() is True and writer.mysqld.read_only() is False
             power_off(writer)
-            standby.write("/run/power-is-off", "")
+            standby.write(OFF, "")
             guarded.wait_said(standby, "event=takeover-complete", within_s=10)
             guarded.wait_said(standby, "event=fenced", "rule=fence-done")
         power_on(writer)
         guarded.wait_writer(standby)
         guarded.wait_track(writer, "1", within_s=15)
         nothing_lost(before, standby)
-    standby.path("/run/power-is-off").unlink()
 
 
 def told(node: Node) -> str:
