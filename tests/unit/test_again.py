@@ -12,6 +12,8 @@ import pytest
 HERE = Path(__file__).parents[1]
 HEAD = """
 import subprocess, pytest, pymysql
+from pressure import machine
+machine.waited = lambda: 0.0
 from lawful import LawBroken, TooSlow, broken, in_time
 from vipguard.lab import LabError, WaitTimeout
 attempts = set()
@@ -92,6 +94,17 @@ def test_three_times_too_long_is_a_failure(tmp_path: Path) -> None:
 def test_whatever_else_fails_is_not_run_again(tmp_path: Path) -> None:
     code, said = play(tmp_path, each(FINAL))
     assert code == 1 and "RERUN" not in said and f"{len(FINAL)} failed, 1 passed" in said, said
+
+
+def test_whatever_else_fails_while_the_machine_is_busy_is_run_again(tmp_path: Path) -> None:
+    code, said = play(tmp_path, "machine.waited = lambda: 0.7\n" + each(FINAL))
+    assert code == 0 and f"{len(FINAL)} rerun" in said, said
+    assert "first call: KeyError: 'rule' (processes waited for a processor 70% of the time)" in said, said
+
+
+def test_a_busy_machine_hides_no_broken_law(tmp_path: Path) -> None:
+    code, said = play(tmp_path, f"machine.waited = lambda: 1.0\ndef test_one():\n    {LAW['a broken law']}\n")
+    assert code != 0 and "RERUN" not in said and "A LAW IS BROKEN, nothing further is run" in said, said
 
 
 @pytest.mark.parametrize("name", LAW)
