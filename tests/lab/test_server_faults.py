@@ -56,7 +56,7 @@ def ids_on_after_start(guarded: Guarded) -> set[int]:
 
 def test_an_old_writer_with_a_transaction_of_its_own_stays_apart_and_is_named(guarded: Guarded) -> None:
     lab, writer, standby = guarded.lab, guarded.writer, guarded.standby
-    guarded.write_settled()
+    guarded.write_and_rest()
     with contextlib.closing(writer.mysqld.connect()) as session, faults.cut_off(lab, writer):
         session.cursor().execute("INSERT INTO app.t (id, node) VALUES (-7, 0)")  # it notices only after lease_s
         writer.mysqld.kill9()
