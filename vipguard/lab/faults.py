@@ -24,7 +24,7 @@ from vipguard.lab.network import TABLE_PREFIX, Traffic
 from vipguard.lab.node import Node
 from vipguard.lab.process import Daemon
 from vipguard.lab.spec import PORT
-from vipguard.lab.wait import LabError
+from vipguard.lab.wait import LabError, wait_until
 
 DATA, STATE = "/var/lib/mysql", "/var/lib/vipguard"
 #: ioctl_fs(2), FIFREEZE and FITHAW
@@ -227,8 +227,15 @@ def full_data_disk(node: Node, *, left_mb: int = 0) -> Iterator[None]:
     size = found.f_blocks * found.f_frsize
     if size > SMALL_BYTES_MAX:
         raise LabError(f"{node.name}: its data directory has no small disk of its own")
-    used = size - found.f_bfree * found.f_frsize
-    node.run(["mount", "-o", f"remount,size={used + left_mb * 1_000_000}", DATA])
+
+    def shrunk() -> bool:
+        """Not where the server has written something since the disk was looked at: it has no room for that then."""
+        now = os.statvfs(node.path(DATA))
+        used = (now.f_blocks - now.f_bfree) * now.f_frsize
+        less = f"remount,size={used + left_mb * 1_000_000}"
+        return node.run(["mount", "-o", less, DATA], check=False).returncode == 0
+
+    wait_until(shrunk, 5, lambda: f"{node.name}: its data directory to be full")
     try:
         yield
     finally:
