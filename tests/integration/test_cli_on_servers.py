@@ -184,7 +184,7 @@ def _for_keepalived(cluster: Cluster, node: str, namespace: Namespace | None = N
     return done.returncode, done.stdout
 
 
-def _comes(ask: Callable[[], tuple[int, str]], code: int, rule: str) -> None:
+def _comes(ask: Callable[[], tuple[int, str]], code: int, rule: str) -> str:
     """A look that its half second cuts short on a busy machine says less, which is safe; it is the next one then."""
     told: list[tuple[int, str]] = []
 
@@ -194,10 +194,11 @@ def _comes(ask: Callable[[], tuple[int, str]], code: int, rule: str) -> None:
 
     wait_until(asked, 30, lambda: f"{rule} within the half second; it said {told}")
     assert told[-1][0] == code
+    return told[-1][1]
 
 
 def test_a_holder_with_a_server_that_answers_keeps_the_vip(holder: Callable[[str], tuple[int, str]]) -> None:
-    _comes(lambda: holder("a"), 0, "holder-healthy")
+    assert _comes(lambda: holder("a"), 0, "holder-healthy") == "0 holder-healthy this node is the writer\n"
 
 
 def test_a_holder_whose_server_was_killed_loses_the_vip(
@@ -223,7 +224,8 @@ def test_a_holder_whose_guard_has_a_wrong_password_keeps_the_vip(
 
 @pytest.mark.usefixtures("keepalived")
 def test_a_standby_that_sees_everything_well_may_take_the_vip(cluster: Cluster) -> None:
-    _comes(lambda: _for_keepalived(cluster, "b"), 0, "candidate-ready")
+    out = _comes(lambda: _for_keepalived(cluster, "b"), 0, "candidate-ready")
+    assert out == "0 candidate-ready this node can take over\n"
 
 
 @pytest.mark.usefixtures("keepalived")

@@ -100,7 +100,7 @@ def test_what_the_other_does_not_send_is_refused_by_name(pair: Pair) -> None:
     changed = [f"ALTER USER vipguard_repl@'{host}' ACCOUNT LOCK" for host in hosts]
     pair.a.sql("SET sql_log_bin = 0", *changed)
     try:
-        with pytest.raises((CouldNotDo, Silent), match=r"receive|no answer within the deadline"):
+        with pytest.raises((CouldNotDo, Silent), match="receive"):
             fetch(session, OTHER, HOME, pair.a.port, target, Deadline(3))
     finally:
         pair.a.sql("SET sql_log_bin = 0", *(text.replace("LOCK", "UNLOCK") for text in changed))

@@ -46,45 +46,54 @@ def _lose(cluster: Cluster, host: Host, back_s: float) -> None:
     cluster.engine.at(back_s, host.boot)
 
 
-def narrow_link(cluster: Cluster, host: Host) -> End:
-    """The standbys receive late; in the end the VIP leaves the writer, which can be asked, or is gone."""
+def _then(
+    cluster: Cluster,
+    host: Host,
+    hows: tuple[Callable[[Cluster, Host], End], ...],
+    heal: End,
+    low_s: float,
+    high_s: float,
+) -> End:
+    """In the end one of `hows` happens to the writer; all is well again between `low_s` and `high_s` after that."""
     engine = cluster.engine
-    late_s, standbys = engine.between(0.4, 4.0), _standbys(cluster, host)
-    for other in standbys:
-        other.receives_late_s = late_s
-    how = engine.rng.choice((shut_keepalived, shut_keepalived, order_move, kill_mysqld, power_off))
+    how = engine.rng.choice(hows)
 
     def end() -> None:
         back = how(cluster, host)
 
         def mend() -> None:
             back()
-            for other in standbys:
-                other.receives_late_s = 0.0
+            heal()
 
-        engine.at(engine.between(4.0, 8.0), mend)
+        engine.at(engine.between(low_s, high_s), mend)
 
     return end
+
+
+def _receive_late(standbys: list[Host], late_s: float) -> None:
+    for other in standbys:
+        other.receives_late_s = late_s
+
+
+def _apply_in(standbys: list[Host], each_s: float) -> None:
+    for other in standbys:
+        other.apply_s = each_s
+
+
+def narrow_link(cluster: Cluster, host: Host) -> End:
+    """The standbys receive late; in the end the VIP leaves the writer, which can be asked, or is gone."""
+    standbys, how = _standbys(cluster, host), (shut_keepalived, shut_keepalived, order_move, kill_mysqld, power_off)
+    _receive_late(standbys, cluster.engine.between(0.4, 4.0))
+    return _then(cluster, host, how, lambda: _receive_late(standbys, 0.0), 4.0, 8.0)
 
 
 def slow_applier(cluster: Cluster, host: Host) -> End:
     """The standbys receive all and apply it slowly; in the end the VIP leaves the writer."""
-    engine, standbys = cluster.engine, _standbys(cluster, host)
+    standbys = _standbys(cluster, host)
     for other in standbys:
-        other.apply_s = engine.between(0.1, 0.2)
-    how = engine.rng.choice((shut_keepalived, kill_mysqld, power_off))
-
-    def end() -> None:
-        back = how(cluster, host)
-
-        def mend() -> None:
-            back()
-            for other in standbys:
-                other.apply_s = 0.002
-
-        engine.at(engine.between(3.0, 6.0), mend)
-
-    return end
+        other.apply_s = cluster.engine.between(0.1, 0.2)
+    how = (shut_keepalived, kill_mysqld, power_off)
+    return _then(cluster, host, how, lambda: _apply_in(standbys, 0.002), 3.0, 6.0)
 
 
 def power_cut(cluster: Cluster, host: Host) -> End:
@@ -116,23 +125,9 @@ def hangs_alone(cluster: Cluster, host: Host) -> End:
 
 def far_behind(cluster: Cluster, host: Host) -> End:
     """The standbys receive so late that none may take over, and the writer's server dies."""
-    engine = cluster.engine
-    late_s, standbys = engine.between(21.0, 24.0), _standbys(cluster, host)
-    for other in standbys:
-        other.receives_late_s = late_s
-    how = engine.rng.choice((kill_mysqld, power_off))
-
-    def end() -> None:
-        back = how(cluster, host)
-
-        def mend() -> None:
-            back()
-            for other in standbys:
-                other.receives_late_s = 0.0
-
-        engine.at(engine.between(4.0, 8.0), mend)
-
-    return end
+    standbys = _standbys(cluster, host)
+    _receive_late(standbys, cluster.engine.between(21.0, 24.0))
+    return _then(cluster, host, (kill_mysqld, power_off), lambda: _receive_late(standbys, 0.0), 4.0, 8.0)
 
 
 def cut_from_the_source(cluster: Cluster, host: Host) -> End:
