@@ -12,7 +12,7 @@ from vipguard.agent.event import Heard, Reconfigured, Tick
 from vipguard.agent.fold import fold, see_address, see_peer, see_server
 from vipguard.agent.world import begin, wake_s
 from vipguard.checks import lag
-from vipguard.model.evidence import AddressEvidence, Answer, ServerEvidence
+from vipguard.model.evidence import AddressEvidence, Answer, EpochRow, ServerEvidence
 from vipguard.model.gtid import GtidSet
 from vipguard.model.memory import KeptLag, Memory
 
@@ -152,6 +152,28 @@ def test_a_write_of_its_own_is_errant_though_the_numbers_after_it_are_the_writer
     core.look()
     core.look()
     assert str(core.world.errant) == "0-1-51..51"
+
+
+@pytest.mark.parametrize("seen_beside_the_writer", [True, False], ids=["its agent saw it", "another agent"])
+@pytest.mark.parametrize(
+    ("newest", "expected"),
+    [(EpochRow(3, "db2", "boot-2"), "1-1-6..7"), (EpochRow(4, "db1", "boot-1"), "")],
+    ids=["while the other was the writer", "while it was the writer itself"],
+)
+def test_a_write_of_its_own_stays_errant_when_the_writer_is_closed(
+    newest: EpochRow, expected: str, seen_beside_the_writer: bool
+) -> None:
+    """The other has nothing that is not here: still it never took that write for one."""
+    core = standby() if seen_beside_the_writer else fresh()
+    assert core.facts is not None and core.peer is not None
+    core.facts = replace(core.facts, gtid=GtidSet.parse("mariadb", "1-1-7,2-2-70"), epoch=newest)
+    if seen_beside_the_writer:
+        core.look()
+        core.look()
+    core.peer = replace(core.peer, closed=True, open_lock=None, epoch=newest)
+    core.look()
+    core.look()
+    assert str(core.world.errant) == expected
 
 
 def test_a_writer_looks_again_when_its_lease_ends() -> None:

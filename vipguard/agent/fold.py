@@ -9,7 +9,7 @@ from ..model.gtid import GtidSet
 from ..model.heartbeat import Behind
 from ..model.maintenance import CLUSTER, of_node
 from ..model.memory import KeptClean
-from ..model.sight import GoodLag, PeerSight, Sight, is_writer
+from ..model.sight import GoodLag, PeerSight, Sight, is_writer, wrote_aside
 from . import behind, flavor, standdown
 from .acks import see_own, see_writer
 from .event import (
@@ -306,7 +306,8 @@ def _fit(world: World, evidence: ServerEvidence, name: str, lagging: Behind | No
 
 
 def _compare(world: World) -> World:
-    """What this node has and the writer lacks; without a writer, what the peers of its epoch or a later one lack.
+    """What this node has and the writer lacks; without a writer, what the peers of its epoch or a later one lack: where
+    such a peer has nothing more, what this node wrote by itself while another was the writer.
 
     To contain is true whenever it was read; to lack counts only where this node's set was read before the other's.
     """
@@ -327,7 +328,9 @@ def _compare(world: World) -> World:
             return world
         oldest = min(oldest, mine, key=lambda seen: seen.asked_at_s)
         beyond = mine.facts.gtid.minus(theirs.facts.gtid, wrote=mine.facts.server_id if writers else None)
-        if beyond.is_empty or (not writers and mine.facts.gtid.contains(theirs.facts.gtid)):
+        if not writers and mine.facts.gtid.contains(theirs.facts.gtid):
+            beyond = wrote_aside(mine.facts, theirs.facts, world.policy.node)
+        if beyond.is_empty:
             continue
         if mine.seen_at_s > theirs.asked_at_s:
             return world

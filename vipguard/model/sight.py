@@ -326,14 +326,9 @@ class Sight:
     def _errant_in(self, mine: ServerFacts, theirs: ServerFacts, peer: PeerSight) -> GtidSet:
         """Of what that peer said once. While this node was the writer, nobody else wrote by right, so what came to the
         peer from a third node is errant too."""
-        newest = theirs.history.newest
-        if relate(mine.history, theirs.history) is not Relation.SAME or newest is None:
-            return GtidSet.empty(mine.flavor)
-        if newest.node == peer.node.name:
-            return GtidSet.empty(mine.flavor)
-        if self.was_writer:
+        if self.was_writer and _another_reigns(theirs, mine, peer.node.name):
             return with_received(peer, theirs).minus(mine.gtid)
-        return theirs.gtid.minus(mine.gtid).written_by(theirs.server_id, theirs.uuid)
+        return wrote_aside(theirs, mine, peer.node.name)
 
     @worked_out
     def aside(self) -> GtidSet | None:
@@ -487,6 +482,21 @@ def with_received(peer: PeerSight, facts: ServerFacts) -> GtidSet:
     for channel in facts.channels or peer.channels or ():
         has = has if channel.received is None or not channel.sql_running else has.union(channel.received)
     return has
+
+
+def wrote_aside(one: ServerFacts, other: ServerFacts, node: str) -> GtidSet:
+    """What the server of that node wrote by itself and the other lacks, though the newest opening of both is another's:
+    a hand's writes, on a server that had no right to any."""
+    if not _another_reigns(one, other, node):
+        return GtidSet.empty(one.flavor)
+    return one.gtid.minus(other.gtid).written_by(one.server_id, one.uuid)
+
+
+def _another_reigns(one: ServerFacts, other: ServerFacts, node: str) -> bool:
+    newest = one.history.newest
+    if newest is None or newest.node == node:
+        return False
+    return relate(one.history, other.history) is Relation.SAME
 
 
 def _order(node: Node) -> tuple[int, int]:
