@@ -2,8 +2,11 @@
 
 On real servers a test whose wait ran out is tried again, twice at most: it waits for real programs, and the machine may
 be shared. A broken law ends the run as soon as it is seen, whatever else failed in that test. Everything else fails at
-once, but where the machine was busy meanwhile, by the kernel's measure (`pressure.py`). The end of the run names each
-test that was run again, with the first reason.
+once. The end of the run names each test that was run again, with the first reason.
+
+`make test` runs three streams of tests side by side (`--left-to FILE`). What fails there while the machine is busy, by
+the kernel's measure (`pressure.py`), or lasts too long three times, is judged once more at the end, when nothing else
+runs: that is named too, with its whole failure above it.
 """
 
 from __future__ import annotations
@@ -66,13 +69,26 @@ def _lasted(error: BaseException) -> bool:
     return isinstance(error, SLOW)
 
 
-def _may_hide(error: BaseException) -> bool:
-    """May a second attempt hide it? No broken law; else what only lasted too long, or came on a busy machine."""
+def _is_open(error: BaseException) -> bool:
+    """Is it for a quiet machine to say whether it fails? No broken law; else what only lasted too long, or came while
+    processes waited for a processor."""
     return is_slow(error) or (law_in(error) is None and machine.waited() >= BUSY)
 
 
 def _may_repeat(item: pytest.Item, error: BaseException | None) -> bool:
-    return error is not None and not item.stash.get(_final, False) and _may_hide(error)
+    return error is not None and not item.stash.get(_final, False) and is_slow(error)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--left-to",
+        metavar="FILE",
+        help="A run beside others: append the tests to FILE that are to be judged when nothing else runs.",
+    )
+
+
+def _is_real(item: pytest.Item) -> bool:
+    return any(part in str(item.path) for part in REAL)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,7 +98,7 @@ def pytest_runtest_setup() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(part in str(item.path) for part in REAL):
+        if _is_real(item):
             item.add_marker(pytest.mark.flaky(reruns=AGAIN, condition=functools.partial(_may_repeat, item)))
 
 
@@ -100,10 +116,11 @@ def pytest_runtest_makereport(
             text = str(law).partition("\n")[0]
             item.config.stash.setdefault(_laws, []).append(f"{item.nodeid}: {text}")
             item.session.shouldfail = f"A LAW IS BROKEN, nothing further is run: {item.nodeid}: {text}"
-        item.stash[_final] = item.stash[_final] or not _may_hide(error)
+        item.stash[_final] = item.stash[_final] or not is_slow(error)
     report = yield
     if report.failed:
         report.user_properties.append(("reason", _reason(error)))
+        report.user_properties.append(("open", error is not None and _is_real(item) and _is_open(error)))
     return report
 
 
@@ -115,19 +132,39 @@ def _reason(error: BaseException | None) -> str:
 
 
 class Summary:
-    """Hears of each attempt, and tells at the end."""
+    """Hears of each attempt, and tells at the end. Where all that failed is left to a quiet machine, the run as a whole
+    has not failed yet."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.reasons: dict[str, list[str]] = {}
         self.ends: dict[str, str] = {}
+        self.failed: dict[str, bool] = {}  # is it for a quiet machine to say?
+        self.left: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.failed[report.nodeid] = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            is_open = ("open", True) in report.user_properties
+            self.failed[report.nodeid] = is_open and self.failed.get(report.nodeid, True)
         if report.outcome == "rerun":
             reasons = [str(value) for name, value in report.user_properties if name == "reason"]
             self.reasons.setdefault(report.nodeid, []).append(f"{report.when}: {reasons[-1] if reasons else ''}")
         elif report.nodeid in self.reasons and (report.failed or report.when == "call"):
             self.ends[report.nodeid] = "failed" if report.failed else "passed"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        place = self.config.getoption("--left-to")
+        if place is None or session.exitstatus != pytest.ExitCode.TESTS_FAILED or not all(self.failed.values()):
+            return
+        self.left = list(self.failed)
+        with open(place, "a", encoding="utf-8") as file:
+            file.writelines(f"{nodeid}\n" for nodeid in self.left)
+        session.exitstatus = pytest.ExitCode.OK
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         told = terminalreporter
@@ -135,6 +172,10 @@ class Summary:
             told.section(f"run again: {len(self.reasons)} tests")
         for nodeid, reasons in self.reasons.items():
             told.line(f"{nodeid}: {self.ends.get(nodeid, 'failed')} at attempt {len(reasons) + 1}; first {reasons[0]}")
+        if self.left:
+            told.section(f"left for the end, when nothing else runs: {len(self.left)} tests")
+        for nodeid in self.left:
+            told.line(nodeid)
         for law in self.config.stash.get(_laws, []):
             told.section("A LAW IS BROKEN", red=True)
             told.line(law)

@@ -23,14 +23,14 @@ def first(number):
 AFTER = "\ndef test_afterwards():\n    pass\n"
 
 
-def play(folder: Path, text: str, room: str = "lab") -> tuple[int, str]:
+def play(folder: Path, text: str, *options: str, room: str = "lab") -> tuple[int, str]:
     """The exit code of a run of one small file in that room, and what it printed."""
     path = folder / "tests" / room / "test_small.py"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(HEAD + text + AFTER)
-    argv = [sys.executable, "-m", "pytest", "-p", "again", "-p", "no:cacheprovider", "-v", "-c", "/dev/null", str(path)]
+    argv = [sys.executable, "-m", "pytest", "-p", "again", "-p", "no:cacheprovider", "-v", "-c", "/dev/null", *options]
     done = subprocess.run(
-        argv, cwd=folder, env={"PYTHONPATH": f"{HERE}:{HERE.parent}", "PATH": "/usr/bin:/bin"},
+        [*argv, str(path)], cwd=folder, env={"PYTHONPATH": f"{HERE}:{HERE.parent}", "PATH": "/usr/bin:/bin"},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -96,15 +96,52 @@ def test_whatever_else_fails_is_not_run_again(tmp_path: Path) -> None:
     assert code == 1 and "RERUN" not in said and f"{len(FINAL)} failed, 1 passed" in said, said
 
 
-def test_whatever_else_fails_while_the_machine_is_busy_is_run_again(tmp_path: Path) -> None:
-    code, said = play(tmp_path, "machine.waited = lambda: 0.7\n" + each(FINAL))
-    assert code == 0 and f"{len(FINAL)} rerun" in said, said
-    assert "first call: KeyError: 'rule' (processes waited for a processor 70% of the time)" in said, said
+BUSY = "machine.waited = lambda: 0.7\n"
+
+
+def test_a_busy_machine_is_no_reason_to_run_anything_else_again(tmp_path: Path) -> None:
+    code, said = play(tmp_path, BUSY + each(FINAL))
+    assert code == 1 and "RERUN" not in said and f"{len(FINAL)} failed, 1 passed" in said, said
+
+
+def test_beside_others_what_fails_on_a_busy_machine_is_left_to_the_end(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    code, said = play(tmp_path, BUSY + each(FINAL), "--left-to", str(left))
+    assert code == 0 and f"{len(FINAL)} failed, 1 passed" in said, said
+    assert f"left for the end, when nothing else runs: {len(FINAL)} tests" in said
+    tests = left.read_text().split()
+    assert [test.rpartition("::")[2] for test in tests] == [f"test_{n}" for n in range(len(FINAL))]
+    assert all(f"\n{test}\n" in said for test in tests)
+
+
+def test_beside_others_what_was_slow_three_times_is_left_to_the_end(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    code, said = play(tmp_path, f"def test_one():\n    {SLOW['a wait that ran out']}\n", "--left-to", str(left))
+    assert code == 0 and "2 rerun" in said and left.read_text().endswith("::test_one\n"), said
+
+
+@pytest.mark.parametrize("final", [FINAL["an assertion"], LAW["a broken law"]])
+@pytest.mark.parametrize("first", ["machine.waited = lambda: 0.7", SLOW["a wait that ran out"]])
+def test_one_failure_that_is_final_is_the_runs(tmp_path: Path, first: str, final: str) -> None:
+    """A law that was broken on a busy machine, an assertion on a quiet one."""
+    tests = f"def test_one():\n    {first}\n\ndef test_two():\n    machine.waited = lambda: 0.1\n    {final}\n"
+    left = tmp_path / "left"
+    code, said = play(tmp_path, tests, "--left-to", str(left))
+    assert code == 1 and not left.exists() and "left for the end" not in said, said
+
+
+def test_the_pure_rooms_and_a_file_that_cannot_be_read_are_never_left(tmp_path: Path) -> None:
+    option = ("--left-to", str(tmp_path / "left"))
+    assert play(tmp_path / "pure", BUSY + "def test_one():\n    assert 1 == 2\n", *option, room="unit")[0] == 1
+    assert play(tmp_path / "unreadable", BUSY + "import nothing_of_that_name\n", *option)[0] > 1
+    assert not (tmp_path / "left").exists()
 
 
 def test_a_busy_machine_hides_no_broken_law(tmp_path: Path) -> None:
-    code, said = play(tmp_path, f"machine.waited = lambda: 1.0\ndef test_one():\n    {LAW['a broken law']}\n")
-    assert code != 0 and "RERUN" not in said and "A LAW IS BROKEN, nothing further is run" in said, said
+    left = tmp_path / "left"
+    code, said = play(tmp_path, BUSY + f"def test_one():\n    {LAW['a broken law']}\n", "--left-to", str(left))
+    assert code == 1 and "RERUN" not in said and "A LAW IS BROKEN, nothing further is run" in said, said
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("name", LAW)
