@@ -74,6 +74,32 @@ def test_a_standbys_own_write_in_the_writers_relay_log_keeps_it_from_nothing(
     assert cluster.laws.writers() or liveness.waits(cluster) == ("commits-wait",), told(cluster)
 
 
+@pytest.mark.parametrize("flavor", [MARIADB, MYSQL])
+@pytest.mark.parametrize("durability", ["async", "lossless"])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_writer_whose_guard_died_as_it_opened_writes_is_received(
+    seed: int, durability: str, flavor: Any
+) -> None:
+    """Its opening stands in no ledger; the node that wrote before receives from it as long as it writes."""
+    cluster = healthy(seed, flavor=flavor, durability=durability)
+    old, new = roles(cluster)
+    end = faults.shut_keepalived(cluster, old)
+    while new not in cluster.laws.writers():
+        cluster.run(0.0005)
+    assert new.agent is not None and new.mysqld is not None
+    new.agent.end()
+    cluster.run(1.5)
+    assert new.disk.have[new.server_id] > 5
+    end()
+    new.mysqld.end()
+    cluster.run(0.2)
+    assert not lacks(old, new), told(cluster)
+    assert not any("stopped-by-hand" in what for _, _, what in cluster.engine.story), told(cluster)
+    new.start_server()
+    new.start_agent()
+    assert cluster.run_until_healthy(30.0), told(cluster)
+
+
 @pytest.mark.parametrize("cut_s", [0.3, 1.5, 2.2])
 @pytest.mark.parametrize("seed", range(6))
 def test_who_was_cut_off_does_not_say_that_nothing_was_acknowledged_without_it(seed: int, cut_s: float) -> None:

@@ -12,7 +12,7 @@ from healthy import BLIND, CHANNEL, FACTS, GTIDS, PEER, STANDBY, WRITER, with_fa
 from vipguard.agent.event import AddressSeen
 from vipguard.checks import stopped
 from vipguard.model import effect as do
-from vipguard.model.evidence import Channel, EpochRow, ProcessId
+from vipguard.model.evidence import Answer, Channel, EpochRow, ProcessId
 from vipguard.model.gtid import GtidSet
 from vipguard.model.ledger import Ledger, Opening
 from vipguard.model.sight import Sight
@@ -414,6 +414,37 @@ def test_a_stop_that_outlives_its_takeover_is_no_hands_either() -> None:
     core.report(late, None)
     core.wait(0.5)
     assert "stopped-by-hand" not in core.rules and core.world.sight(core.now).io_stopped_by_us
+
+
+@pytest.mark.parametrize(("mine", "rule"), [("1-1-5,2-2-74", None), ("1-1-6,2-2-74", "listen-stops")])
+def test_what_an_open_source_wrote_since_it_was_looked_at_is_no_reason_to_stop(mine: str, rule: str | None) -> None:
+    """It opened after this node, and its guard died before its opening stood in its ledger."""
+    own = EpochRow(3, "db1", "boot-1")
+    sight = with_peer(with_facts(STANDBY, gtid=GtidSet.parse("mariadb", mine), epoch=own), epoch=own, open_lock=None)
+    found = rejoin.unheard(replace(sight, was_writer=True))
+    assert (found.rule if found is not None else None) == rule
+
+
+def test_nothing_is_stopped_while_a_memory_that_says_of_no_stop_is_on_its_way() -> None:
+    """It would be taken for a hand's, and would stay."""
+    core = writer()
+    assert core.facts is not None
+    core.peer = replace(PEER_FACTS, closed=True, open_lock=None, gtid=core.facts.gtid, epoch=core.facts.epoch)
+    core.wait(0.3)
+    core.go(do.StartReceiving)
+    core.do(do.StartReceiving)
+    late = core.take(do.Remember)
+    assert core.world.sight(core.now).io_stopped_by_us
+    core.peer_answer = Answer.SILENT
+    core.wait(1.0)
+    assert "listen-stops" in core.rules and not core.sent(do.StopReceiving)
+    core.report(late, None)
+    core.wait(0.1)
+    core.go(do.StopReceiving)
+    assert core.sent(do.StopReceiving) and core.world.sight(core.now).io_stopped_by_us
+    core.go()
+    core.wait(1.0)
+    assert "stopped-by-hand" not in core.rules
 
 
 def test_a_writers_applier_that_a_hand_stopped_stays_so() -> None:

@@ -68,7 +68,7 @@ def join(draft: Draft) -> None:
     elif found.effect is not None:
         if isinstance(found.effect, StopReceiving):
             draft.set(join_due=True)  # also where it was taken for joined while the memory of this stop was written
-            if not sight.io_stopped_by_us:  # a new agent could not tell who stopped it
+            if not sight.io_stopped_by_us or _forgets(world):  # a new agent could not tell who stopped it
                 draft.send(Remember(2.0, replace(world.memory, stopped=world.boot_id)))
                 return
         if isinstance(found.effect, StartReplication | StartReceiving):
@@ -76,6 +76,13 @@ def join(draft: Draft) -> None:
                 return
             threads.tried(draft)
         draft.send(found.effect)
+
+
+def _forgets(world: World) -> bool:
+    """Is a memory on its way to the disk that says of no stop?"""
+    flight = world.flights.get("Remember")
+    effect = flight.effect if flight is not None else None
+    return isinstance(effect, Remember) and effect.memory.stopped != world.boot_id
 
 
 def _wanted(world: World, facts: ServerFacts) -> bool:

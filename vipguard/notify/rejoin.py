@@ -127,8 +127,8 @@ def _heard(source: PeerSight, sight: Sight) -> bool:
         seen_s = source.last.seen_at_s if source.last is not None else sight.watching_since_s
         return sight.now_s - max(seen_s, sight.watching_since_s) < sight.policy.limits.lease_s
     alone = sight.alone(source)
-    if not theirs.closed and alone is not None and alone.is_empty:
-        return True
+    if not theirs.closed and alone is not None and alone == alone.written_by(theirs.server_id, theirs.uuid):
+        return True  # what it wrote itself it has: it came here since that one was looked at
     return theirs.closed and sight.relation(source) in (Relation.SAME, Relation.AHEAD)
 
 
