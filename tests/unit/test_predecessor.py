@@ -99,6 +99,29 @@ def test_another_state_directory_gets_what_the_old_one_had(policy: Policy, tmp_p
     assert standdown.look(moved.paths.stood_down) is None, "only once: what is there since is newer"
 
 
+def test_a_state_directory_of_an_earlier_time_says_nothing_for_now(policy: Policy, tmp_path: Path) -> None:
+    """There and back again: what stands in the first one is old, be it the memory or the word."""
+    kept(policy, gone())
+    standdown.put(policy.paths.stood_down, StoodDown(1_700_000_000, "root", "two writers"))
+    os.utime(policy.paths.state_file, ns=(1, 1))
+    moved = replace(policy, paths=replace(policy.paths, state=str(tmp_path / "elsewhere")))
+    memory = kept(moved)
+    predecessor.take_up(moved, BOOT, resident=True)
+    predecessor.take_up(policy, BOOT, resident=True)
+    assert store.load(policy.paths.state_file, "orders", "db1") == (memory, "")
+    assert standdown.look(policy.paths.stood_down) is None
+    word = StoodDown(1_700_000_001, "root", "for work")
+    standdown.put(policy.paths.stood_down, word)
+    predecessor.take_up(moved, BOOT, resident=False)
+    assert store.load(moved.paths.state_file, "orders", "db1") == (memory, "")
+    assert standdown.look(policy.paths.stood_down) == word, "a one-shot leaves what the agent may still use"
+    predecessor.take_up(moved, BOOT, resident=True)
+    assert standdown.look(moved.paths.stood_down) == word
+    standdown.remove(moved.paths.stood_down)
+    predecessor.take_up(policy, BOOT, resident=True)
+    assert standdown.look(policy.paths.stood_down) is None, "its end was said where the agent kept it then"
+
+
 def test_what_stands_beside_the_memory_is_not_written_again(policy: Policy) -> None:
     """Its disk may stand: a write there would not come back, and the next agent not begin."""
     predecessor.take_up(policy, BOOT, resident=True)

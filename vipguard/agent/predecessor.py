@@ -47,7 +47,7 @@ def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
     writes under other names than those of `policy`."""
     _alone(policy)
     before = _kept_elsewhere(policy)
-    found = store.find(policy.paths.state_file) or (store.find(f"{before}/state.json") if before else None)
+    found = store.find(f"{before}/state.json" if before else policy.paths.state_file)
     if found is not None:
         differing = differences(found, policy)
         done = found.memory.completed if found.memory.open else None
@@ -60,9 +60,11 @@ def take_up(policy: Policy, boot_id: str, *, resident: bool) -> None:
             )
     if not os.path.isdir(policy.paths.state):  # making one that is there would wait for a disk that stands
         os.makedirs(policy.paths.state, mode=0o700, exist_ok=True)
-    if before and found is not None and (found.cluster, found.node) == (policy.cluster, policy.node):
-        _carry_over(policy, before)
+    mine = found is not None and (found.cluster, found.node) == (policy.cluster, policy.node)
+    taken = not before or not mine or _carry_over(policy, before)
     if resident:
+        if mine and taken:
+            _drop_old(policy)
         _leave(policy.paths.state_at, policy.paths.state)
         _leave(policy.paths.run_at, policy.paths.run)
 
@@ -106,10 +108,21 @@ def _may_be_open(policy: Policy, done: Completed) -> bool:
 
 
 def _kept_elsewhere(policy: Policy) -> str:
-    """Where an agent of this boot kept its memory, if that is elsewhere and nothing is kept here; "" for nowhere."""
+    """Where an agent of this boot kept its memory, if that is elsewhere, and what is kept here is none, or older: of a
+    time before that. "" for nowhere."""
     before = _told_by(policy.paths.state_at)
-    here = os.path.exists(policy.paths.state_file)
-    return "" if here or before == policy.paths.state else before
+    if before in ("", policy.paths.state):
+        return ""
+    there = f"{before}/{os.path.basename(policy.paths.state_file)}"
+    return before if _written_ns(there) > _written_ns(policy.paths.state_file) else ""
+
+
+def _written_ns(path: str) -> int:
+    """When; 0 for a file that is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _told_by(path: str) -> str:
@@ -134,15 +147,34 @@ def _leave(path: str, directory: str) -> None:
         pen.close()
 
 
-def _carry_over(policy: Policy, before: str) -> None:
-    """What the node must not forget; the journal stays where it is. The memory last: with it this counts as done."""
-    for path in (policy.paths.copy_mark, policy.paths.stood_down, policy.paths.state_file):
-        try:
-            shutil.copy2(f"{before}/{os.path.basename(path)}", f"{path}.new")
-            os.rename(f"{path}.new", path)
-        except FileNotFoundError:
-            continue
-        except OSError as exc:
-            _log.error("memory", rule="not-carried-over", reason=str(exc))
-            return
+def _carry_over(policy: Policy, before: str) -> bool:
+    """What the node must not forget; the journal stays where it is. The memory last: with it this counts as done. What
+    an earlier agent had left here is older, and goes. False where that failed."""
+    try:
+        for path in _kept(policy):
+            there = f"{before}/{os.path.basename(path)}"
+            if os.path.lexists(there):
+                shutil.copy2(there, f"{path}.new")
+                os.rename(f"{path}.new", path)
+            else:
+                Path(path).unlink(missing_ok=True)
+    except OSError as exc:
+        _log.error("memory", rule="not-carried-over", reason=str(exc))
+        return False
     _log.warning("memory", rule="carried-over", before=before, now=policy.paths.state)
+    return True
+
+
+def _drop_old(policy: Policy) -> None:
+    """What this node's agent kept elsewhere in this boot is old from now on: should `paths.state` be that again."""
+    before = _told_by(policy.paths.state_at)
+    old = store.find(f"{before}/{os.path.basename(policy.paths.state_file)}") if before else None
+    if before == policy.paths.state or old is None or (old.cluster, old.node) != (policy.cluster, policy.node):
+        return
+    for path in _kept(policy):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{before}/{os.path.basename(path)}")
+
+
+def _kept(policy: Policy) -> tuple[str, ...]:
+    return (policy.paths.copy_mark, policy.paths.stood_down, policy.paths.state_file)
