@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -288,3 +289,28 @@ def test_in_a_circle_a_node_left_diverged_keeps_nobody_from_opening_after_a_powe
         host.boot()
     cluster.run(20.0)
     assert len(cluster.laws.writers()) == 1, told(cluster)
+
+
+@pytest.mark.parametrize("durability", ["async", "lossless"])
+@pytest.mark.parametrize("flavor", [MARIADB, MYSQL])
+def test_a_former_writer_put_back_to_an_older_state_never_opens_without_what_it_wrote_itself(
+    flavor: Any, durability: str
+) -> None:
+    """Replication brings no server its own transactions, whatever state that was put back to."""
+    cluster = healthy(0, flavor=flavor, durability=durability)
+    writer, standby = roles(cluster)
+    older = deepcopy(standby.disk)
+    made_writer(cluster, standby.name)
+    made_writer(cluster, writer.name)
+    assert standby.mysqld is not None
+    standby.mysqld.end()
+    cluster.run(0.3)
+    standby.disk = older
+    standby.start_server()
+    cluster.run(2.0)
+    writer.power_off()
+    cluster.run(15.0)
+    assert cluster.laws.writers() == [], told(cluster)
+    writer.boot()
+    cluster.run(20.0)
+    assert cluster.laws.writers() == [writer], told(cluster)

@@ -408,3 +408,27 @@ def test_a_writer_that_closed_itself_and_saw_nobody_for_long_does_not_open_again
         agent.wait(0.1)
         agent.go()
     assert agent.phase == "Resting" and "lag-exceeded" in agent.rules
+
+
+def test_a_standby_whose_rows_lack_an_older_opening_of_the_writers_is_named_too() -> None:
+    agent = core.standby()
+    assert agent.facts is not None and agent.peer is not None
+    agent.facts = replace(agent.facts, epoch=LATER, ledger=book(FIRST, LATER))
+    agent.peer = replace(agent.peer, epoch=LATER, ledger=book(FIRST, SECOND, LATER))
+    agent.wait(0.5)
+    assert agent.world.verdict is not None and agent.world.verdict.rule == "filtered"
+
+
+def test_a_standby_that_lost_what_it_wrote_itself_is_no_candidate() -> None:
+    """Put back to an older state: replication brings it no transactions of its own."""
+    agent = core.standby()
+    assert agent.facts is not None and agent.peer is not None
+    own = agent.facts.server_id
+    rows = {"epoch": SECOND, "ledger": book(FIRST, SECOND)}
+    agent.peer = replace(agent.peer, gtid=GtidSet.parse("mariadb", f"0-{own}-60,0-9-90"), **rows)  # type: ignore[arg-type]
+    agent.facts = replace(agent.facts, gtid=GtidSet.parse("mariadb", f"0-{own}-40,0-9-90"), **rows)  # type: ignore[arg-type]
+    agent.wait(0.5)
+    assert agent.world.verdict is not None and agent.world.verdict.rule == "filtered"
+    agent.facts = replace(agent.facts, gtid=agent.peer.gtid)
+    agent.wait(0.5)
+    assert agent.world.verdict.rule != "filtered"

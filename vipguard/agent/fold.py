@@ -171,9 +171,10 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
 
 
 def _good(world: World, lag_s: float, at_s: float, writer: str | None) -> World:
-    """An older sight of the writer than the one that is known says nothing new, but that less was missing."""
+    """An older sight of the writer than the one that is known says nothing new, but that less was missing. Of a node
+    that will never have all of the writer's no lag is good, also not for the agent after this one."""
     good = world.good_lag
-    if good is not None and at_s < good.at_s:
+    if world.filtered_from is not None or (good is not None and at_s < good.at_s):
         return world
     if good is not None and writer is None:
         lag_s = min(good.lag_s, lag_s) if at_s == good.at_s else lag_s
@@ -276,21 +277,28 @@ def _see_reference(world: World, peer: PeerSight) -> World:
     facts, before = peer.facts, peer.before
     if facts is None or before is None or before.facts is None or not is_writer(peer.evidence):
         return world
-    row = before.facts.ledger.newest if before.facts.ledger is not None else None
-    known = world.reference
-    if row is None or (known is not None and known.row == row):
+    ledger, known = before.facts.ledger, world.reference
+    row = ledger.newest if ledger is not None else None
+    if ledger is None or row is None or (known is not None and known.row == row):
         return world
-    return replace(world, reference=Reference(peer.node.name, row, facts.gtid))
+    rows, seen_s = frozenset(one.row for one in ledger.openings), peer.evidence.seen_at_s if peer.evidence else 0.0
+    return replace(world, reference=Reference(peer.node.name, row, facts.gtid, rows, seen_s))
 
 
 def _see_filtered(world: World) -> World:
-    """Whose newest opening is in this server's set, and not among its rows? The set is of the round before the rows."""
-    facts, before, known = world.server.facts if world.server else None, world.server_before, world.reference
-    found = None
-    if known is not None and facts is not None and facts.ledger is not None and before is not None and before.facts:
-        same = facts.flavor == known.gtid.flavor == before.facts.gtid.flavor
-        if same and before.facts.gtid.contains(known.gtid) and not facts.history.covers(known.row):
-            found = known.node
+    """Who wrote what this server will never have, though replication runs? Its set has all that was the writer's, and
+    its rows lack an opening of those: the set is of the round before the rows. Or it lacks what it wrote itself once:
+    it was put back to an older state, and replication brings no server its own transactions."""
+    server, before, known = world.server, world.server_before, world.reference
+    facts, found = server.facts if server else None, None
+    if known is not None and server is not None and facts is not None and facts.flavor == known.gtid.flavor:
+        told = before.facts if before is not None else None
+        if told is not None and told.flavor == facts.flavor and told.gtid.contains(known.gtid):
+            denied = facts.ledger is not None and not all(facts.history.covers(row) for row in known.rows)
+            found = known.node if denied else None
+        elif server.asked_at_s >= known.seen_s:
+            own = known.gtid.minus(facts.gtid).written_by(facts.server_id, facts.uuid)
+            found = None if own.is_empty else known.node
     return world if world.filtered_from == found else replace(world, filtered_from=found)
 
 

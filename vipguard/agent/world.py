@@ -183,11 +183,14 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The newest opening of the writer `node`, and a set that it had when that stood in its ledger."""
+    """The newest opening of the writer `node`, all that stood in its ledger then, and a set that it had after that, read
+    by `seen_s`."""
 
     node: str
     row: EpochRow
     gtid: GtidSet
+    rows: frozenset[EpochRow]
+    seen_s: float
 
 
 @dataclass(frozen=True)  # without slots, `model/changed.py` changes it fast

@@ -180,10 +180,12 @@ def forked(sight: Sight) -> Decision | None:
 
 
 def filtered(sight: Sight) -> Decision | None:
-    """Its set says that it has the writer's transactions, and the newest opening is not among its rows."""
+    """Its set says that it has the writer's transactions, and an opening of those is not among its rows; or what it
+    wrote itself is missing."""
     if (peer := sight.filtered_from) is None:
         return None
-    text = f"it has the GTIDs of {peer}'s newest opening, and not its row: something filters or skips what it applies"
+    text = f"it has the GTIDs of {peer}'s openings and not every row of them, or lacks transactions of its own that"
+    text += f" {peer} has: something filters or skips what it applies, or it was put back to an older state"
     return NO, text, (("lacks_of", peer),)
 
 
