@@ -314,3 +314,50 @@ def test_a_former_writer_put_back_to_an_older_state_never_opens_without_what_it_
     writer.boot()
     cluster.run(20.0)
     assert cluster.laws.writers() == [writer], told(cluster)
+
+
+@pytest.mark.parametrize("flavor", [MARIADB, MYSQL])
+def test_in_a_circle_a_node_that_was_down_may_have_written_while_another_was_cut_off(flavor: Any) -> None:
+    """It was down when that one last saw the writer, came back, took over, and is gone again; the old writer boots."""
+    cluster = healthy(3, nodes=3, flavor=flavor)
+    writer = cluster.laws.writers()[0]
+    standby, down = (host for host in cluster.hosts.values() if host is not writer)
+    faults.kill_mysqld(cluster, down)
+    cluster.run(2.0)
+    end = faults.isolate(cluster, standby)
+    cluster.run(2.0)
+    down.start_server()
+    cluster.run(8.0)
+    writer.power_off()
+    cluster.run(45.0)
+    assert cluster.laws.writers() == [down], told(cluster)
+    down.power_off()
+    writer.boot()
+    cluster.run(3.0)
+    end()
+    cluster.run(15.0)
+    assert cluster.laws.writers() == [], told(cluster)
+    down.boot()
+    cluster.run(20.0)
+    (again,) = cluster.laws.writers()
+    assert lacks(again, down) == 0, told(cluster)
+
+
+def test_a_peer_that_was_down_before_a_pause_may_have_written_in_it() -> None:
+    """It came back behind a firewall of its own: it sees the writer, which does not see it."""
+    cluster = healthy(3)
+    writer, standby = roles(cluster)
+    faults.kill_mysqld(cluster, standby)
+    cluster.run(3.0)
+    cluster.network.refuse(writer.name, standby.name)
+    standby.start_server()
+    cluster.run(4.0)
+    writer.pause()
+    cluster.run(45.0)
+    assert cluster.laws.writers() == [standby], told(cluster)
+    standby.power_off()
+    cluster.network.refuse(writer.name, standby.name, -1)
+    cluster.network.isolate(writer.name, [CLIENT])  # nobody writes there in the moment in which it goes on
+    writer.unpause()
+    cluster.run(12.0)
+    assert cluster.laws.writers() == [], told(cluster)

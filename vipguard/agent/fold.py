@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..checks import lag, writer
+from ..checks import writer
+from ..model.away import slowest_s
 from ..model.changed import replace
 from ..model.evidence import AddressEvidence, Answer, Channel, ProcessId, ServerEvidence, ServerFacts
 from ..model.gtid import GtidSet
@@ -163,7 +164,7 @@ def _keep_good_lag(world: World, evidence: ServerEvidence) -> World:
         if world.behind.live and writer is not None and writer.evidence is not None:
             return _good(world, world.behind.lag_s, writer.evidence.asked_at_s, world.behind.node)
         return world
-    if not running or (slowest := lag.slowest_s(channels)) is None:
+    if not running or (slowest := slowest_s(channels)) is None:
         return world
     if writer is not None and writer.evidence is not None:
         return _good(world, slowest, writer.evidence.asked_at_s, writer.node.name)
@@ -211,6 +212,8 @@ def _source_seen_s(world: World, evidence: ServerEvidence) -> float:
     if before is None or before.facts is None or facts is None or before.facts.process != facts.process:
         return good.at_s
     writer = world.rivals.get(good.writer) if good.writer is not None else None
+    if world.watching_s > good.at_s or (writer is not None and writer.facts is not None and writer.facts.closed):
+        return good.at_s  # it may have ended meanwhile, and another have written
     if writer is None or any(channel.source_host != writer.node.address for channel in facts.channels or ()):
         return good.at_s
     beats = facts.io_beats is not None and before.facts.io_beats is not None and facts.io_beats > before.facts.io_beats

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..checks import CHECKS, lag, replication, stall
+from ..model.away import slowest_s
 from ..model.evidence import Answer, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Perf
 from ..model.maintenance import Maintenance, of_node
@@ -106,7 +107,7 @@ def _own(world: World, sight: Sight) -> dict[str, Any]:
         "lag_s": None if isinstance(world.phase, Writing) else measured.lag_s,
         "lag_rule": measured.rule,
         "lag_of": None if sight.behind is None else sight.behind.node,
-        "lag_seen_s": None if isinstance(world.phase, Writing) else lag.slowest_s(facts.channels if facts else None),
+        "lag_seen_s": None if isinstance(world.phase, Writing) else slowest_s(facts.channels if facts else None),
         "threads": _threads(facts.channels if facts else None),
         "errant": None if sight.errant is None else str(sight.errant),
         "io_stopped_by_takeover": sight.io_stopped_by_us,
@@ -164,10 +165,10 @@ def _peer(sight: Sight, peer: PeerSight) -> dict[str, Any]:
         "rule": None,
         "text": None,
         "standing": None,
-        "lag_s": lag.slowest_s(peer.channels) if peer.behind is None else peer.behind.lag_s,
+        "lag_s": slowest_s(peer.channels) if peer.behind is None else peer.behind.lag_s,
         "lag_rule": None,
         "lag_of": None if peer.behind is None else peer.behind.node,
-        "lag_seen_s": lag.slowest_s(peer.channels),
+        "lag_seen_s": slowest_s(peer.channels),
         "threads": _threads(peer.channels),
         "errant": None,
         "io_stopped_by_takeover": None,

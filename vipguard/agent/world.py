@@ -183,8 +183,8 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The newest opening of the writer `node`, all that stood in its ledger then, and a set that it had after that, read
-    by `seen_s`."""
+    """The newest opening of the writer `node`, all that stood in its ledger then, and a set that it had after that,
+    which was read by `seen_s`."""
 
     node: str
     row: EpochRow

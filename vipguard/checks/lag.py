@@ -9,11 +9,11 @@ all that was received is applied or being applied.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model import heartbeat
-from ..model.evidence import Answer, Channel, ServerFacts
+from ..model.away import slowest_s, stays_down_s, too_far_behind
+from ..model.evidence import Answer, ServerFacts
 from ..model.finding import NO_THRESHOLDS, Finding, Outcome, Perf, Thresholds
 from ..model.heartbeat import RESOLUTION, Beats
 from ..model.ranges import Range
@@ -77,9 +77,6 @@ def _fresh(sight: Sight, node: str) -> bool:
     return seen is None or sight.now_s - seen.asked_at_s <= fresh_s(sight)
 
 
-CATCH_UP = 100.0  # an applier is at most so much faster than the writer was
-
-
 def unseen_s(sight: Sight) -> float:
     """For how long, after the writer was last seen, somebody may have written what is not here: until now, or until it
     was certain of each who could have that he did not, or does not any more."""
@@ -91,7 +88,9 @@ def _unseen_s(sight: Sight) -> float:
     if good is None:
         return 0.0
     others = [node.name for node in sight.policy.candidates if node.name != sight.policy.node]
-    names = [name for name in others if good.suspects is None or name in good.suspects]
+    names = others  # after a blind moment any: who was down may have come back meanwhile
+    if good.suspects is not None and good.at_s >= sight.watching_since_s:
+        names = [name for name in others if name in good.suspects]
     ends = [_wrote_until_s(sight.peers.get(name), good, sight) for name in names]
     return max(0.0, max(ends, default=good.at_s) - good.at_s)
 
@@ -103,17 +102,25 @@ def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float
     asked = seen is not None and seen.asked_at_s >= max(good.at_s, sight.watching_since_s)
     if asked and peer.facts is not None and peer.facts.closed and _has_all_of(peer, sight):
         return good.at_s
-    if peer.out and peer.fenced_s is not None:
-        return peer.fenced_s
-    if peer.gone_s is not None:
-        return peer.gone_s
-    if _too_far_behind(peer, good, sight):
+    down_s = stays_down_s(peer, sight)
+    if down_s is not None:
+        return down_s
+    if _says_gone(peer, sight):
+        return sight.watching_since_s
+    if too_far_behind(peer, good, sight):
         return good.at_s
     silent = seen is not None and seen.answer is Answer.SILENT
     trusted = sight.policy.silent_peer == "open" and not sight.policy.fence.required  # to close itself
     if silent and trusted and sight.witnessed:
         return min(sight.now_s, sight.silent_until_s(peer))
     return sight.now_s
+
+
+def _says_gone(peer: PeerSight, sight: Sight) -> bool:
+    """Does its agent still say here that its server is gone? Then it wrote nothing since this node looks again."""
+    server = sight.server
+    looked = server is not None and server.asked_at_s >= sight.watching_since_s
+    return looked and server is not None and server.facts is not None and peer.node.name in server.facts.gone
 
 
 def _has_all_of(peer: PeerSight, sight: Sight) -> bool:
@@ -126,23 +133,6 @@ def _has_all_of(peer: PeerSight, sight: Sight) -> bool:
         have = have if channel.received is None else have.union(channel.received)
     lacking = sight.lacks(peer, have)
     return lacking is not None and lacking.is_empty
-
-
-def _too_far_behind(peer: PeerSight, good: GoodLag, sight: Sight) -> bool:
-    """Could it not have become eligible meanwhile, as far behind as it was?"""
-    last = peer.last.facts if peer.last is not None else None
-    lag_s = slowest_s(last.channels) if last is not None else None
-    if peer.behind is not None:
-        lag_s = peer.behind.lag_s
-    limit_s = sight.policy.limits.lag_s_max
-    return lag_s is not None and lag_s > limit_s + CATCH_UP * (sight.now_s - good.at_s)
-
-
-def slowest_s(channels: Sequence[Channel] | None) -> float | None:
-    """The slowest channel's Seconds_Behind; None where one says nothing, and without a channel."""
-    lags = [channel.lag_s for channel in channels or ()]
-    known = [lag_s for lag_s in lags if lag_s is not None]
-    return max(known) if known and len(known) == len(lags) else None
 
 
 def behind_s(writer: ServerFacts, beats: Beats | None, replica: ServerFacts, heartbeat_s: float) -> float | None:

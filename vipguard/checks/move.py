@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model import heartbeat
+from ..model.away import slowest_s
 from ..model.evidence import Channel, ServerEvidence, ServerFacts
 from ..model.heartbeat import Beats
 from ..model.maintenance import CLUSTER, of_node
@@ -131,7 +132,7 @@ def _lag(
     behind = its.gtid.minus(theirs.gtid).count()
     lag_s = lag.behind_s(its, beats, theirs, every_s)
     if lag_s is None:
-        lag_s = lag.slowest_s(channels)
+        lag_s = slowest_s(channels)
     if lag_s is None:
         return Line("lag", f"the lag of {target} is not known", False)
     text = f"{target} is {lag_s:g} s and {behind} transactions behind"

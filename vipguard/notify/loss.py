@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..model.away import stays_down_s
 from ..model.gtid import GtidSet
 from ..model.sight import PeerSight, Sight, with_received
 from .semi_sync import SURELY_S
@@ -55,7 +56,8 @@ def _of(peer: PeerSight, have: GtidSet, sight: Sight, reopens: bool) -> Loss:
             return Loss("lost-none", f"{name} is closed, and this node has everything that it has", name, lacking)
         return Loss("lost-these", f"{name} is closed and has {lacking.count()} transactions more", name, lacking)
     reign = sight.good_lag
-    if reopens and reign is not None and lacking.is_empty and peer.gone_s is not None and peer.gone_s <= reign.at_s:
+    down_s = stays_down_s(peer, sight) if peer.gone_s is not None else None
+    if reopens and reign is not None and lacking.is_empty and down_s is not None and down_s <= reign.at_s:
         return Loss("lost-none", f"{name} was down while this node wrote, and is since", name, lacking)
     unseen_s = round(max(0.0, sight.now_s - seen.asked_at_s), 4)
     if sight.policy.lossless and sight.marked and len(sight.peers) == 1 and _may_have_written_s(peer, sight) < SURELY_S:
