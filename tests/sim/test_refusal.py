@@ -6,6 +6,7 @@ import itertools
 from typing import Any, Literal
 
 import pytest
+from sim import faults
 from sim.cluster import Cluster
 from sim.host import Host
 from sim.network import CLIENT, WITNESS
@@ -96,6 +97,34 @@ def test_a_guard_that_is_late_by_less_than_its_lease_leaves_no_second_writer(
         cluster.run(3.0)
         assert cluster.laws.writers() == ([standby] if silent_peer == "open" else []), told(cluster)
         assert not forgiven(cluster), told(cluster)
+
+
+@pytest.mark.parametrize("flavor", [MARIADB, MYSQL])
+@pytest.mark.parametrize("silent_peer", ["open", "wait"])
+@pytest.mark.parametrize("how", ["keepalived-stops", "keepalived-in-fault"])
+@pytest.mark.parametrize("guard", ["late", "dead"])
+def test_a_late_or_dead_guard_behind_a_firewall_that_rejects_closes_before_another_opens(
+    guard: str, how: str, silent_peer: Literal["open", "wait"], flavor: Flavor
+) -> None:
+    """Its host shows no VIP, and its server is open until its guard, or keepalived's hook, comes to closing it."""
+    cluster, writer, standby = pair(silent_peer=silent_peer, flavor=flavor)
+    agent, server = writer.agent, writer.mysqld
+    assert agent is not None and server is not None
+    for one, other in itertools.permutations(cluster.hosts, 2):
+        cluster.network.refuse(one, other)
+    cluster.run(1.0)
+    if guard == "late":
+        agent.stop()
+        cluster.engine.at(0.49, agent.cont)
+    else:
+        agent.end()
+        cluster.engine.at(0.6, server.set_closed, True, "keepalived's hook")
+    if how == "keepalived-stops":
+        faults.shut_keepalived(cluster, writer)
+    else:
+        writer.set_fault(True)
+    cluster.run(5.0)
+    assert cluster.laws.writers() == [standby] and not forgiven(cluster), told(cluster)
 
 
 @pytest.mark.parametrize("begins_s", [0.16, 0.3, 0.5])

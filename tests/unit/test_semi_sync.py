@@ -102,7 +102,7 @@ def alone() -> Pair:
     pair.peer = None
     pair.settle(0.2)
     pair.move_vip(True)
-    pair.settle()
+    pair.settle(1.0)
     return pair
 
 
@@ -359,7 +359,7 @@ def test_a_taker_whose_source_is_on_switches_it_off_only_when_solo_is_on_the_dis
     pair.settle(0.2)
     pair.move_vip(True)
     pair.semi(source_enabled=True, source_on=True)
-    pair.settle()
+    pair.settle(1.0)
     assert pair.phase == "Writing" and pair.order.index("solo") < pair.order.index("off") < pair.order.index(
         "open"
     )

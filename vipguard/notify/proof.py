@@ -38,8 +38,10 @@ def addresses(peer: PeerSight) -> tuple[str, ...]:
 
 
 def bare_s(policy: Policy) -> float:
-    """For how long a host must show no VIP: its guard sees the VIP leave, and closes the server, or kills it."""
-    return policy.limits.close_s + max(policy.limits.probe_s, policy.vip.advert_s)
+    """For how long a host must show no VIP: its guard, late by less than its lease, sees the VIP leave, and closes the
+    server, or kills it."""
+    limits = policy.limits
+    return limits.lease_s + limits.close_s + max(limits.probe_s, policy.vip.advert_s)
 
 
 def asked_link(proof: Proof, answers: Mapping[str, bool | None], vip: str, at_s: float) -> Proof:

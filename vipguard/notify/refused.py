@@ -17,6 +17,7 @@ from .silent import ARP_S, fence_off
 
 GONE_AGAIN_S = 0.003  # between two looks for the word of a peer's agent
 SILENT_AGAIN_S = 0.02  # of a silent peer, whose time runs meanwhile
+PROOF_S = 0.3  # longer than a host must show itself: until its first answer, and where one is lost
 HELD_S = 0.05  # who has the VIP shows it at once; keepalived needs some milliseconds to remove it
 
 
@@ -44,7 +45,7 @@ def await_refused(takeover: Takeover, sight: Sight, found: Mapping[str, PeerClas
         return None
     waited_s, text = sight.now_s - takeover.began_s, f"{', '.join(names)} refuses connections"
     held = takeover.arp.get(sight.policy.vip.ip) is True
-    if waited_s < (HELD_S if held else 2 * proof.bare_s(sight.policy)):
+    if waited_s < (HELD_S if held else proof.bare_s(sight.policy) + PROOF_S):
         effects = (ask_gone(takeover, sight), *ask_link(takeover, sight, names))
         return Due("peer-refused", f"{text}: is its server gone, or does a firewall refuse?", effects)
     if sight.policy.fence.command:
