@@ -167,3 +167,16 @@ def test_silence_from_before_an_isolation_does_not_count() -> None:
         cluster.run(0.05)
     if cluster.laws.writers() != [writer]:
         assert cluster.engine.now - mended_s >= 0.9, told(cluster)
+
+
+def test_a_writer_of_a_circle_listens_to_nobody_who_may_still_receive_from_one_that_went_apart() -> None:
+    """All of three come back at one moment: what the writer listens to reaches the former writer in that moment, too."""
+    cluster, writer, _ = pair(nodes=3)
+    reject(cluster, pings=True)
+    cluster.network.isolate(writer.name, [WITNESS])
+    cluster.run(6.0)
+    cluster.network.isolate(writer.name, [WITNESS], by=-1)
+    cluster.run(3.0)
+    assert cluster.laws.writers() not in ([], [writer]), told(cluster)
+    reject(cluster, pings=True, by=-1)
+    assert cluster.run_until_healthy(20.0) and not forgiven(cluster), told(cluster)

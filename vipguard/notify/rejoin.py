@@ -103,9 +103,22 @@ def writer(sight: Sight) -> Join:
                 return Join("join-compare-again", f"{source.node.name} was read after this node")
             text = f"{source.node.name} has {apart.count()} transactions that this writer lacks"
             return Join("peer-diverged", text, apart=apart)
+        if (before := _fed_by(source, facts, sight)) is not None:
+            return Join("listen-waits", f"the source {source.node.name} may receive from {before} what is missing here")
     applying = all(channel.sql_running for channel in facts.channels)
     effect = StartReceiving(START_S) if applying else StartReplication(START_S)
     return Join("listen", "the source has nothing that is missing here", effect)
+
+
+def _fed_by(source: PeerSight, facts: ServerFacts, sight: Sight) -> str | None:
+    """In a circle of three: another node of which the source receives, or tries to, and which is not seen to be closed
+    with nothing that this writer lacks."""
+    from_there = {channel.source_host for channel in source.channels or () if channel.io != "stopped"}
+    for peer in sight.peers.values():
+        theirs = peer.facts
+        if peer.node.address in from_there and (theirs is None or not facts.gtid.contains(theirs.gtid)):
+            return peer.node.name
+    return None
 
 
 def unheard(sight: Sight) -> Join | None:
