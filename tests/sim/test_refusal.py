@@ -170,7 +170,7 @@ def test_silence_from_before_an_isolation_does_not_count() -> None:
 
 
 def test_a_writer_of_a_circle_listens_to_nobody_who_may_still_receive_from_one_that_went_apart() -> None:
-    """All of three come back at one moment: what the writer listens to reaches the former writer in that moment, too."""
+    """All of three come back at one moment: what the writer listens to reaches the former writer just then, too."""
     cluster, writer, _ = pair(nodes=3)
     reject(cluster, pings=True)
     cluster.network.isolate(writer.name, [WITNESS])

@@ -360,7 +360,21 @@ def test_a_lag_that_was_good_long_before_the_source_went_has_aged() -> None:
 
 def test_a_good_lag_does_not_age_after_the_source_went() -> None:
     old = last_seen(without_source(STANDBY), 1.0, NOW_S - 3600, NOW_S - 3600)
-    assert candidate(old) == ("candidate-ready", True)
+    assert candidate(replace(old, watching_since_s=NOW_S - 7200)) == ("candidate-ready", True)
+
+
+@pytest.mark.parametrize(
+    ("blind_s", "said", "expected"),
+    [(8.9, True, "candidate-ready"), (9.1, True, "lag-exceeded"), (0.6, False, "lag-exceeded")],
+    ids=["for less than it may lag", "for longer", "and its agent does not say that its server is down"],
+)
+def test_a_source_that_went_before_a_blind_moment_may_have_written_in_that(
+    blind_s: float, said: bool, expected: str
+) -> None:
+    old = last_seen(without_source(STANDBY), 1.0, NOW_S - 3600, NOW_S - 3600)
+    assert old.good_lag is not None
+    blind = replace(old, good_lag=replace(old.good_lag, blind_s=blind_s))
+    assert candidate(with_facts(blind, gone=frozenset({"db2"}) if said else frozenset()))[0] == expected
 
 
 def test_a_lag_at_the_limit_is_within_it() -> None:

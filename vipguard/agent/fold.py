@@ -77,7 +77,13 @@ def _tick(world: World, gap_s: float, now_s: float) -> World:
     if gap_s <= world.policy.limits.lease_s:
         return world
     flights = {key: replace(flight, until_s=flight.until_s + gap_s) for key, flight in world.flights.items()}
+    world = _was_blind(world, gap_s)
     return replace(world, watching_s=now_s, silent_since_s=None, unseen_since_s=None, flights=flights)
+
+
+def _was_blind(world: World, for_s: float) -> World:
+    good = world.good_lag
+    return world if good is None else replace(world, good_lag=replace(good, blind_s=good.blind_s + for_s))
 
 
 def see_address(world: World, evidence: AddressEvidence) -> World:
@@ -179,7 +185,8 @@ def _good(world: World, lag_s: float, at_s: float, writer: str | None) -> World:
         return world
     if good is not None and writer is None:
         lag_s = min(good.lag_s, lag_s) if at_s == good.at_s else lag_s
-        return replace(world, good_lag=replace(good, lag_s=lag_s, at_s=at_s))
+        blind_s = good.blind_s if at_s == good.at_s else 0.0
+        return replace(world, good_lag=replace(good, lag_s=lag_s, at_s=at_s, blind_s=blind_s))
     return replace(world, good_lag=GoodLag(lag_s, at_s, _suspects(world, writer), writer))
 
 
@@ -387,8 +394,9 @@ def _reached(world: World, asked_s: float) -> World:
     """Somebody outside answered what was asked then. After a whole lease of isolation nobody's silence counts from
     before it: the peers may have been well all the time."""
     heard_s = world.watching_s if world.outside_s is None else max(world.outside_s, world.watching_s)
-    watching_s = asked_s if asked_s - heard_s >= world.policy.limits.lease_s else world.watching_s
-    return replace(world, outside_s=max(world.outside_s or 0.0, asked_s), watching_s=watching_s)
+    if asked_s - heard_s >= world.policy.limits.lease_s:
+        world = replace(_was_blind(world, asked_s - heard_s), watching_s=asked_s)
+    return replace(world, outside_s=max(world.outside_s or 0.0, asked_s))
 
 
 def _link_address(world: World, event: Heard, peer: PeerSight) -> str | None:

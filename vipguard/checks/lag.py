@@ -105,8 +105,8 @@ def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float
     down_s = stays_down_s(peer, sight)
     if down_s is not None:
         return down_s
-    if _says_gone(peer, sight):
-        return sight.watching_since_s
+    if peer.gone_s is not None and _says_gone(peer, sight):
+        return max(peer.gone_s, good.at_s) + good.blind_s
     if too_far_behind(peer, good, sight):
         return good.at_s
     silent = seen is not None and seen.answer is Answer.SILENT
@@ -117,7 +117,7 @@ def _wrote_until_s(peer: PeerSight | None, good: GoodLag, sight: Sight) -> float
 
 
 def _says_gone(peer: PeerSight, sight: Sight) -> bool:
-    """Does its agent still say here that its server is gone? Then it wrote nothing since this node looks again."""
+    """Does its agent still say here that its server is gone? Then it can have written only while this one was blind."""
     server = sight.server
     looked = server is not None and server.asked_at_s >= sight.watching_since_s
     return looked and server is not None and server.facts is not None and peer.node.name in server.facts.gone

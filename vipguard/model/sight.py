@@ -44,12 +44,14 @@ class GoodLag:
 
     `suspects`: who may have written since: the writer of that moment, and the candidates that could take over then.
     None: nobody knows who, as after a restart of the agent; it may be any. `writer`: the node that wrote then.
+    `blind_s`: for how long since then this node stood still or was isolated, and saw nobody.
     """
 
     lag_s: float
     at_s: float
     suspects: frozenset[str] | None = None
     writer: str | None = None
+    blind_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
