@@ -130,14 +130,15 @@ def test_a_writer_that_loses_its_vip_is_closed_in_time_in_spite_of(
 
 
 def last(guarded: Guarded, node: Node, what: str, now: bool) -> int:
-    """When the node's last change of this kind was seen; a dead server counts as closed."""
-    found = [
-        change.ns
-        for change in guarded.watcher.changes
-        if change.node == node.name and change.what == what and bool(change.now) is now
-    ]
-    assert found, f"{node.name} {what} {now} was never seen"
-    return found[-1]
+    """When the node's last change of this kind was seen; a dead server counts as closed. The watcher sees it when it
+    looks next."""
+
+    def found() -> list[int]:
+        changes = (change for change in guarded.watcher.changes if (change.node, change.what) == (node.name, what))
+        return [change.ns for change in changes if bool(change.now) is now]
+
+    guarded.lab.wait(found, 5, f"{node.name} to be seen {what} {now}")
+    return found()[-1]
 
 
 def test_a_server_that_cannot_be_closed_in_time_is_killed_before_another_opens(guarded: Guarded) -> None:
