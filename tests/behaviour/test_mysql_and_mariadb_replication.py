@@ -156,3 +156,28 @@ def test_a_pair_pulls_a_dead_writers_unreplicated_transactions_by_itself(pair: P
     pair.b.replica("START", "IO_THREAD")
     pair.a.start()
     wait_until(lambda: pair.b.value("(SELECT COUNT(*) FROM test.t)") == 1, 20)
+
+
+def test_a_server_put_back_to_an_older_state_never_gets_what_it_wrote_itself(pair: Pair) -> None:
+    """Its threads run, its lag is 0, and it lacks for ever what the other has of it."""
+    mariadb = pair.flavor == "mariadb"
+    before = pair.a.value("@@global.gtid_binlog_state" if mariadb else "@@global.gtid_executed")
+    received = pair.a.value("@@global.gtid_slave_pos") if mariadb else None
+    pair.a.sql("INSERT INTO test.t (n) VALUES (1)")
+    pair.wait_same()
+    pair.a.replica("STOP")
+    forget = (
+        ("RESET MASTER", f"SET GLOBAL gtid_binlog_state='{before}'", f"SET GLOBAL gtid_slave_pos='{received}'")
+        if mariadb
+        else ("RESET BINARY LOGS AND GTIDS", f"SET GLOBAL gtid_purged='{before}'")
+    )
+    pair.a.sql("SET sql_log_bin=0", "DELETE FROM test.t", *forget)
+    pair.a.replica("START")
+    pair.b.open()
+    pair.b.sql("INSERT INTO test.t (n) VALUES (2)")
+    rows = lambda: [row["n"] for row in pair.a.sql("SELECT n FROM test.t ORDER BY n")]  # noqa: E731
+    wait_until(lambda: 2 in rows(), 10, lambda: f"{pair.a.status()}")
+    assert rows() == [2]
+    status = pair.a.status()
+    assert (status["Replica_IO_Running"], status["Replica_SQL_Running"]) == ("Yes", "Yes")
+    wait_until(lambda: pair.a.status()["Seconds_Behind_Source"] == 0, 10, lambda: f"{pair.a.status()}")
