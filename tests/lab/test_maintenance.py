@@ -58,7 +58,7 @@ def test_maintenance_is_ordered_from_another_node_survives_a_reboot_and_ends_by_
     guarded.wait_said(standby, "event=verdict", "rule=maintenance", within_s=10)
     assert json.loads(standby.vipguard("maintenance", "--json").stdout)[0]["node"] == standby.name
     guarded.wait_track(standby, "1", within_s=30)
-    assert time.monotonic() - ordering_s >= 14.9
+    assert time.monotonic() - ordering_s >= 13.9  # its end stands in whole seconds
     assert "no node is in maintenance" in writer.vipguard("maintenance").stdout
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pymysql
 import pytest
 from guarded import TRACK, Guarded
-from lawful import in_time, nothing_lost
+from lawful import in_that_order, in_time, nothing_lost
 
 from vipguard.lab import Node, faults, wait_until
 from vipguard.lab.node import CONFIG_FILE
@@ -119,7 +119,7 @@ def test_a_writer_that_loses_its_vip_is_closed_in_time_in_spite_of(
     with blocker(writer), loss(writer):
         guarded.wait_writer(standby)
         closed_ns = last(guarded, writer, "writable", False)
-        assert closed_ns < last(guarded, standby, "writable", True), "closed first"
+        in_that_order(guarded, closed_ns, last(guarded, standby, "writable", True))
         in_time(closed_ns - last(guarded, writer, "vip", False), 1e9, "close_s, and a kill that it may take")
         nothing_lost(before, standby)
         guarded.write(5)

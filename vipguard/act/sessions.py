@@ -51,8 +51,11 @@ def list_sessions(session: Session, deadline: Deadline) -> list[Row]:
 
 
 def kill(session: Session, ids: Iterable[int], deadline: Deadline) -> set[int]:
-    """End these sessions, all in one packet; the ids that the server refuses to end. It does not wait for their end."""
-    wanted = sorted(ids)
+    """End these sessions, all in one packet; the ids that the server refuses to end. It does not wait for their end.
+
+    The last come go first: who waits for another's locks came after it, and would go on when they are free.
+    """
+    wanted = sorted(ids, reverse=True)
     errnos = session.attempt_all([f"KILL {one}" for one in wanted], deadline) if wanted else []
     for one, errno in zip(wanted, errnos, strict=True):
         if errno not in (0, NO_SUCH_THREAD, KILL_DENIED):

@@ -48,7 +48,9 @@ def fold(world: World, event: Event, now_s: float) -> World:
         case ProcessExiting(process):
             return _exiting(world, process, now_s)
         case TrackSeen(value):
-            return world if value == world.track else replace(world, track=value, track_s=now_s)
+            if value == world.track and world.track_s is not None:
+                return world
+            return replace(world, track=value, track_s=now_s)
         case ReaderSeen(name, seen):
             known = world.readers.get(name)
             if known is None:
@@ -325,7 +327,7 @@ def _fit(world: World, evidence: ServerEvidence, name: str, lagging: Behind | No
 
 def _compare(world: World) -> World:
     """What this node has and the writer lacks; without a writer, what the peers of its epoch or a later one lack: where
-    such a peer has nothing more, what this node wrote by itself while another was the writer.
+    such a peer has nothing more, what was errant beside the writer, and is not there.
 
     To contain is true whenever it was read; to lack counts only where this node's set was read before the other's.
     """
@@ -347,6 +349,8 @@ def _compare(world: World) -> World:
         oldest = min(oldest, mine, key=lambda seen: seen.asked_at_s)
         beyond = mine.facts.gtid.minus(theirs.facts.gtid, wrote=mine.facts.server_id if writers else None)
         if not writers and mine.facts.gtid.contains(theirs.facts.gtid):
+            if world.errant is None or world.errant.is_empty:
+                continue
             beyond = wrote_aside(mine.facts, theirs.facts, world.policy.node)
         if beyond.is_empty:
             continue
