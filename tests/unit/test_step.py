@@ -87,6 +87,30 @@ def test_an_open_server_that_no_memory_speaks_for_is_closed(memory: Memory) -> N
     assert isinstance(core.world.phase, Closing) and core.world.phase.rule == "not-taken-over"
 
 
+@pytest.mark.parametrize(
+    ("memory", "again"),
+    [
+        (Memory(4, stopped="boot-1", open=True), True),
+        (Memory(4, stopped="boot-0", open=True), False),
+        (Memory(4, stopped="boot-1"), False),
+    ],
+    ids=["its own takeover", "of another boot", "of another hand"],
+)
+def test_who_closes_what_its_own_takeover_left_open_takes_over_anew(memory: Memory, again: bool) -> None:
+    """Nobody else shall open meanwhile: what clients wrote is in no other node's history."""
+    core = starting(memory)
+    core.peer = None
+    core.look()
+    assert isinstance(core.world.phase, Closing)
+    while core.sent(do.CloseServer):
+        core.do(do.CloseServer)
+    core.facts = replace(CLOSED_FACTS, gtid=core.facts.gtid) if core.facts is not None else None
+    core.wait(0.3)
+    assert (core.world.hold_off is None, core.phase == "Taking") == (again, again), core.rules
+    written = [effect.value for effect in core.sent(do.WriteTrack)]  # type: ignore[attr-defined]
+    assert written == ([] if again else ["0"]), "the VIP stays"
+
+
 def _of_another(core: Core) -> None:
     core.facts = replace(OPEN_FACTS, epoch=EpochRow(3, "db2", "boot-1"))
 

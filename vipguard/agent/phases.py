@@ -14,7 +14,7 @@ from ..notify.takeover import Takeover
 from . import hooks
 from . import semi_sync as acks
 from .draft import Draft
-from .world import Closing, Handing, HoldOff, Resting, Taking, Writing
+from .world import Closing, Handing, HoldOff, Resting, Starting, Taking, World, Writing
 
 BACK_OFF_S = 1.0
 AGAIN_S = 0.1  # between two attempts to kill
@@ -45,9 +45,20 @@ def closed(draft: Draft, phase: Closing) -> None:
         draft.send(DropOpener(0.5))
         draft.set(phase=Handing(phase.to, facts.gtid, draft.now_s))
         return
-    if phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken", "holder-disk-unfit"):
+    again = phase.rule == "not-taken-over" and _unfinished(draft.world)
+    if not again and phase.rule in ("adverts-stopped", "not-taken-over", "open-lock-taken", "holder-disk-unfit"):
         hold_off(draft, phase.rule, phase.text)
     rest(draft, "handed-back", phase.rule)
+    if again:  # from the beginning, and with the VIP, until all is seen that a takeover asks for
+        draft.set(phase=Starting(draft.now_s), errant=None if facts is None else GtidSet.empty(facts.flavor))
+
+
+def _unfinished(world: World) -> bool:
+    """Did a guard of this node end in the middle of a takeover? What clients wrote since it opened is in no other
+    node's history, and may be in no row of this one's: nobody shall open before this node takes over anew."""
+    memory = world.memory
+    done = memory.completed.epoch if memory.completed is not None else 0
+    return memory.open and memory.stopped == world.boot_id and memory.epoch > done
 
 
 def must_kill(draft: Draft, rule: str) -> bool:
