@@ -56,12 +56,14 @@ class Agent(Process):
             node.name: Conn(self, host.cluster.hosts[node.name]) for node in host.policy.peers
         }
         self._said_exit: object = None
+        self._began = False
         self.disk_waits_s: float | None = None  # since when its own write to the disk is under way
         host.cluster.laws.guards.see(host, False)  # whichever was here before
         host.cluster.laws.guards.see(host, True)
         self.at(0.01, self._start)
 
     def _start(self) -> None:
+        self._began = True
         self._steps([TrackSeen(self.host.track), StoodDownSeen(self.host.stood_down), AddressSeen(self.address())])
         self._rearm()
 
@@ -109,7 +111,10 @@ class Agent(Process):
         return [*seen, StoodDownSeen(host.stood_down)]
 
     def order(self, command: Command) -> None:
-        """By its local socket, also before it has looked at anything."""
+        """By its local socket. An agent that has just started looks at what is on its disk before it answers."""
+        if not self._began:
+            self.at(0.01, self.order, command)
+            return
         self._steps([command])
         self._rearm()
 

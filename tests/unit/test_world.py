@@ -12,7 +12,6 @@ from vipguard.agent.event import Heard, Reconfigured, Tick
 from vipguard.agent.fold import fold, see_address, see_peer, see_server
 from vipguard.agent.world import begin, wake_s
 from vipguard.checks import lag
-from vipguard.model import effect as do
 from vipguard.model.evidence import AddressEvidence, Answer, EpochRow, ServerEvidence
 from vipguard.model.gtid import GtidSet
 from vipguard.model.memory import KeptLag, Memory
@@ -179,18 +178,6 @@ def test_a_write_of_its_own_stays_errant_when_the_writer_is_closed(
     core.look()
     core.look()
     assert str(core.world.errant) == expected
-
-
-def test_a_start_that_is_late_takes_no_vip_from_a_writer() -> None:
-    """The first turn of an agent on a busy machine begins with a tick: nothing was looked at by then."""
-    core = fresh()
-    core.step(Tick(2.0))
-    assert not core.sent(do.WriteTrack)
-    core.track = None
-    core.vip = True
-    core.see()
-    core.step(Tick(0.1))
-    assert [effect.value for effect in core.sent(do.WriteTrack)] == ["0"]  # type: ignore[attr-defined]
 
 
 def test_a_writer_looks_again_when_its_lease_ends() -> None:

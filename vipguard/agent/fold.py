@@ -48,9 +48,7 @@ def fold(world: World, event: Event, now_s: float) -> World:
         case ProcessExiting(process):
             return _exiting(world, process, now_s)
         case TrackSeen(value):
-            if value == world.track and world.track_s is not None:
-                return world
-            return replace(world, track=value, track_s=now_s)
+            return world if value == world.track else replace(world, track=value, track_s=now_s)
         case ReaderSeen(name, seen):
             known = world.readers.get(name)
             if known is None:

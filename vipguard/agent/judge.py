@@ -23,7 +23,7 @@ def _standing(world: World) -> Standing:
 
 def judge(draft: Draft) -> None:
     """The verdict, and the track file after it. An open node, and a closing one, keeps the VIP until it is closed
-    (law 3); and nothing is written before that file was looked at, however late a start is."""
+    (law 3)."""
     world = draft.world
     sight = draft.sight
     verdict = draft.judge(_standing(world))
@@ -34,9 +34,9 @@ def judge(draft: Draft) -> None:
     vip = world.address is None or world.address.vip_present
     if not world.may_open and world.track is not None:
         return  # a one-shot beside an agent that has the lock: that agent may be well and only slow, and says it anew
-    if isinstance(world.phase, Closing | Handing) or world.track_s is None:
-        return
-    if isinstance(world.phase, Starting) and vip and world.track is not None:
+    if isinstance(world.phase, Closing | Handing) or (
+        isinstance(world.phase, Starting) and vip and world.track is not None
+    ):
         return
     may = verdict.may or (verdict.rule in writer.OF_KEEPALIVED and writer.for_track(sight, verdict.standing).may)
     wanted = "1" if may and not isinstance(world.phase, Starting) and not _asks(draft, verdict) else "0"

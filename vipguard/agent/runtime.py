@@ -107,7 +107,9 @@ class Runtime:
 
     def run(self, until: Callable[[World, float], bool] | None = None) -> None:
         """The loop, until a signal or until `until(world, now_s)`. Announces readiness and the watchdog to systemd."""
-        self._steps(self.watch.look())
+        track, *others = self.watch.look()
+        self._step(track)  # before a start that was late counts as a pause: the 1 of a writer must be known by then
+        self._steps(others)
         notify("READY=1")
         alive_s = 0.0
         while not self._stop and not (until is not None and until(self.world, self.now())):
