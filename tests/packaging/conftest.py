@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from stand_in import Namespace
 
+from vipguard.lab.wait import wait_until
+
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
@@ -30,7 +32,13 @@ def short_path() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        wait_until(lambda: _removed(folder), 10, f"{folder} to be let alone by the last check")
+
+
+def _removed(folder: Path) -> bool:
+    """A check that keepalived called still writes there for a moment; then it is tried anew."""
+    shutil.rmtree(folder)
+    return True
 
 
 @pytest.fixture
