@@ -249,6 +249,17 @@ def standby(policy: Policy = POLICY, memory: Memory = NOTHING_KEPT) -> Core:
     return core
 
 
+def passes(core: Core, seconds: float) -> None:
+    """Time passes in small steps, and everything that comes due is done; the fence command fails."""
+    until_s = core.now + seconds
+    while core.now < until_s:
+        core.go(do.FencePeer)
+        if core.sent(do.FencePeer):
+            core.fail(do.FencePeer)
+        core.now += 0.02
+        core.look(0.02)
+
+
 def bereft(policy: Policy = POLICY) -> Core:
     """The same a moment after db2's server was killed: db2's host lives, and its agent says so."""
     core = standby(policy)

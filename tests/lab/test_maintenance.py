@@ -49,16 +49,16 @@ def test_a_standby_in_maintenance_does_not_take_over_until_it_ends(guarded: Guar
 
 def test_maintenance_is_ordered_from_another_node_survives_a_reboot_and_ends_by_itself(guarded: Guarded) -> None:
     writer, standby = guarded.writer, guarded.standby
-    ordering_s = time.monotonic()
     done = writer.vipguard("maintenance", "on", "--node", standby.name, "--for", "15s")
     assert done.stdout.startswith(f"{standby.name} IS IN MAINTENANCE since ") and done.stderr == ""
     guarded.wait_track(standby, "0")
     power_off(standby)
     power_on(standby)
     guarded.wait_said(standby, "event=verdict", "rule=maintenance", within_s=10)
-    assert json.loads(standby.vipguard("maintenance", "--json").stdout)[0]["node"] == standby.name
+    row = json.loads(standby.vipguard("maintenance", "--json").stdout)[0]
+    assert (row["node"], row["until_s"] - row["since_s"]) == (standby.name, 15)
     guarded.wait_track(standby, "1", within_s=30)
-    assert time.monotonic() - ordering_s >= 13.9  # its end stands in whole seconds
+    assert time.time() >= row["until_s"]
     assert "no node is in maintenance" in writer.vipguard("maintenance").stdout
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import healthy
 import pytest
-from core import CLOSED_FACTS, PROCESS, Core, bereft, standby, taker, writer
+from core import CLOSED_FACTS, PROCESS, Core, bereft, passes, standby, taker, writer
 from healthy import NOW_S, POLICY, TAKER
 
 from vipguard.agent.draft import Draft
@@ -46,17 +46,6 @@ def refused(policy: Policy = POLICY, arp: dict[str, bool | None] | None = None) 
     core.now += 0.01
     core.move_vip(True)
     return core
-
-
-def passes(core: Core, seconds: float) -> None:
-    """Time passes in small steps, and everything that comes due is done; the fence command fails."""
-    until_s = core.now + seconds
-    while core.now < until_s:
-        core.go(do.FencePeer)
-        if core.sent(do.FencePeer):
-            core.fail(do.FencePeer)
-        core.now += 0.02
-        core.look(0.02)
 
 
 # -- the taker

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import core
 import pytest
-from core import PROCESS, Core, standby
+from core import PROCESS, Core, passes, standby
 from healthy import CHANNEL, POLICY
 
 from vipguard.agent.event import AddressSeen, StoodDownSeen
@@ -21,16 +21,6 @@ VIP, PEER = "10.73.0.100", "10.73.0.12"
 WAIT = replace(POLICY, silent_peer="wait")
 FENCED = replace(WAIT, fence=Fence(command="/bin/false", required=True))
 BAD = replace(CHANNEL, io="stopped", io_errno=1236, io_error="Got fatal error 1236", lag_s=None)
-
-
-def passes(node: Core, seconds: float) -> None:
-    until_s = node.now + seconds
-    while node.now < until_s:
-        node.go(do.FencePeer)
-        if node.sent(do.FencePeer):
-            node.fail(do.FencePeer)
-        node.now += 0.02
-        node.look(0.02)
 
 
 def starts(node: Core, seconds: float, runs_s: float = 0.0, other: Channel = BAD) -> list[float]:

@@ -285,14 +285,15 @@ def _see_gone(world: World, facts: ServerFacts, at_s: float) -> World:
 def _see_reference(world: World, peer: PeerSight) -> World:
     """The writer's newest opening, which stood in its ledger at the round before, so that its set has it by now."""
     facts, before = peer.facts, peer.before
-    if facts is None or before is None or before.facts is None or not is_writer(peer.evidence):
+    seen = peer.evidence
+    if facts is None or before is None or before.facts is None or seen is None or not is_writer(seen):
         return world
     ledger, known = before.facts.ledger, world.reference
     row = ledger.newest if ledger is not None else None
     if ledger is None or row is None or (known is not None and known.row == row):
         return world
-    rows, seen_s = frozenset(one.row for one in ledger.openings), peer.evidence.seen_at_s if peer.evidence else 0.0
-    return replace(world, reference=Reference(peer.node.name, row, facts.gtid, rows, seen_s))
+    rows = frozenset(one.row for one in ledger.openings)
+    return replace(world, reference=Reference(peer.node.name, row, facts.gtid, rows, seen.seen_at_s))
 
 
 def _see_filtered(world: World) -> World:

@@ -13,7 +13,7 @@ CATCH_UP = 100.0  # an applier is at most so much faster than the writer was
 def stays_down_s(peer: PeerSight, sight: Sight) -> float | None:
     """Since when that peer has been down, or out, for sure. None where it is not, or may have come back, written, and
     be gone again while this node stood still or was isolated, unless nobody could have become eligible in that time."""
-    down_s = peer.fenced_s if peer.out else peer.gone_s
+    down_s = _down_s(peer)
     if down_s is None or down_s >= sight.watching_since_s:
         return down_s
     good = sight.good_lag
@@ -23,10 +23,14 @@ def stays_down_s(peer: PeerSight, sight: Sight) -> float | None:
     return down_s
 
 
+def _down_s(peer: PeerSight) -> float | None:
+    return peer.fenced_s if peer.out else peer.gone_s
+
+
 def _too_late(peer: PeerSight, good: GoodLag, sight: Sight) -> bool:
     """When this node was last seen to write, had that peer been down for longer than it may lag, or was too far behind?
     Who comes back then must see a writer first."""
-    down_s = peer.fenced_s if peer.out else peer.gone_s
+    down_s = _down_s(peer)
     late = down_s is not None and good.at_s - down_s > sight.policy.limits.lag_s_max
     return late or too_far_behind(peer, good, sight)
 
